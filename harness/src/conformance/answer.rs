@@ -1,0 +1,209 @@
+//! What did the target make of a request? Two axes: was it accepted, and how was it refused.
+
+use bytes::Bytes;
+
+use crate::record::Evidence;
+use crate::target::Meaning;
+use crate::units::Nanos;
+use crate::wire::Reply;
+
+/// The outcome of one exchange.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The operation of the profile, or what was sent instead of one.
+    pub operation: String,
+    /// The request as it was built.
+    pub request: http::Request<Bytes>,
+    /// The token under test, if one was sent.
+    pub token: Option<String>,
+    /// The reply, where there was one.
+    pub reply: Option<Reply>,
+    /// What it means.
+    pub axis: Axis,
+    /// Just before the first byte was sent (monotonic).
+    pub sent: Nanos,
+    /// Just after the last byte was received, or the attempt was given up (monotonic).
+    pub received: Nanos,
+}
+
+/// Accepted, or refused how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// The profile's predicate for acceptance holds.
+    Accepted,
+    /// Refused as the profile says, or with any 4xx.
+    Refused,
+    /// A reply that is neither acceptance nor a refusal by the profile (a redirect, a 200 with another body).
+    Unclear(String),
+    /// A 5xx.
+    Crashed(u16),
+    /// No reply within the deadline.
+    Hung,
+    /// The connection ended without a reply: the kind of the error.
+    Dropped(String),
+}
+
+impl Answer {
+    /// Judges a reply by the profile's meaning.
+    pub(super) fn axis_of(meaning: &Meaning, status: u16) -> Axis {
+        match meaning {
+            Meaning::Accepted => Axis::Accepted,
+            _ if status >= 500 => Axis::Crashed(status),
+            Meaning::Denied | Meaning::Invalid | Meaning::WrongMethod | Meaning::NoToken => Axis::Refused,
+            Meaning::Unexpected { .. } if (400..500).contains(&status) => Axis::Refused,
+            Meaning::Unexpected { why } => Axis::Unclear(why.clone()),
+        }
+    }
+
+    /// Whether the profile's predicate for acceptance holds.
+    pub fn accepted(&self) -> bool {
+        self.axis == Axis::Accepted
+    }
+
+    /// Whether it was refused with an answer of the 4xx kind, or as the profile says.
+    pub fn refused(&self) -> bool {
+        self.axis == Axis::Refused
+    }
+
+    /// Whether the target answered at all, in whatever way.
+    pub fn answered(&self) -> bool {
+        self.reply.is_some()
+    }
+
+    /// The status, 0 without a reply.
+    pub fn status(&self) -> u16 {
+        self.reply.as_ref().map_or(0, |r| r.status)
+    }
+
+    /// The normalised finding: the same whenever the target does the same.
+    pub fn finding(&self) -> String {
+        match &self.axis {
+            Axis::Accepted => "accepted".into(),
+            Axis::Refused => format!("refused {}", self.status()),
+            Axis::Unclear(_) => format!("unclear {}", self.status()),
+            Axis::Crashed(status) => format!("crash {status}"),
+            Axis::Hung => "hang".into(),
+            Axis::Dropped(kind) => format!("dropped {kind}"),
+        }
+    }
+
+    /// One clause for people.
+    pub fn describe(&self) -> String {
+        match &self.axis {
+            Axis::Accepted => format!("accepted with {}", self.status()),
+            Axis::Refused => format!("refused with {}", self.status()),
+            Axis::Unclear(why) => format!("answered {} that is neither acceptance nor refusal ({why})", self.status()),
+            Axis::Crashed(status) => format!("a server error {status}"),
+            Axis::Hung => "no answer within the deadline".into(),
+            Axis::Dropped(kind) => format!("the connection ended without an answer ({kind})"),
+        }
+    }
+
+    /// Whether the reply carries a `Bearer` challenge that parses.
+    pub fn bearer_challenge(&self) -> Option<Vec<(String, String)>> {
+        let reply = self.reply.as_ref()?;
+        reply
+            .header_all("www-authenticate")
+            .iter()
+            .flat_map(|v| challenges(v))
+            .find_map(|(scheme, params)| scheme.eq_ignore_ascii_case("bearer").then_some(params))
+    }
+
+    /// An evidence entry without the texts, which need a redactor.
+    pub(super) fn evidence(&self, variant: Option<&str>, expected: &str, seen: &str) -> Evidence {
+        Evidence {
+            variant: variant.map(str::to_owned),
+            expected: expected.to_owned(),
+            seen: seen.to_owned(),
+            service_ns: self.reply.as_ref().map(|r| r.timing.done.since(r.timing.sent).0),
+            ..Evidence::default()
+        }
+    }
+}
+
+/// The challenges of one `WWW-Authenticate` value with their parameters (RFC 9110 section 11.6.1: a list in which
+/// both challenges and parameters are separated by commas). Malformed remainders end the list.
+pub fn challenges(value: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let mut out: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    for part in split_list(value) {
+        let part = part.trim();
+        if part.is_empty() {
+            continue;
+        }
+        let (first, rest) = match part.find([' ', '\t']) {
+            Some(at) => (&part[..at], part[at..].trim_start()),
+            None => (part, ""),
+        };
+        // `Bearer realm="api"` begins a challenge, `error="invalid_token"` goes on with one.
+        let parameter = if first.contains('=') || rest.starts_with('=') {
+            part
+        } else {
+            out.push((first.to_owned(), Vec::new()));
+            rest
+        };
+        if let (Some((name, text)), Some((_, params))) = (parameter.split_once('='), out.last_mut()) {
+            params.push((name.trim().to_ascii_lowercase(), unquote(text.trim())));
+        }
+    }
+    out
+}
+
+/// Splits at commas outside of quoted strings.
+fn split_list(value: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut quoted, mut escaped) = (0, false, false);
+    for (at, c) in value.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                parts.push(&value[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&value[start..]);
+    parts
+}
+
+fn unquote(text: &str) -> String {
+    let Some(inner) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else { return text.to_owned() };
+    let mut out = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        out.push(if c == '\\' { chars.next().unwrap_or('\\') } else { c });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, expected: &[(&str, &[(&str, &str)])]) {
+        let expected: Vec<(String, Vec<(String, String)>)> = expected
+            .iter()
+            .map(|(s, ps)| ((*s).to_owned(), ps.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()))
+            .collect();
+        assert_eq!(challenges(value), expected);
+    }
+
+    #[test]
+    fn a_challenge_is_parsed_as_a_list_not_compared_as_text() {
+        check(r#"Bearer realm="api""#, &[("Bearer", &[("realm", "api")])]);
+        check("Bearer", &[("Bearer", &[])]);
+        check(
+            r#"Basic realm="a, b", bearer realm="x", error="invalid_token", error_description="it \"ended\"""#,
+            &[
+                ("Basic", &[("realm", "a, b")]),
+                ("bearer", &[("realm", "x"), ("error", "invalid_token"), ("error_description", "it \"ended\"")]),
+            ],
+        );
+        check(r#"Bearer realm = "api""#, &[("Bearer", &[("realm", "api")])]);
+        check("", &[]);
+        check(",,", &[]);
+    }
+}

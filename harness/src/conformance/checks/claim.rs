@@ -1,0 +1,270 @@
+//! Is a token good only for what it was issued for?
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::probe::{Control, Expect, Probe, Stop};
+use crate::conformance::session::Way;
+use crate::record::Level;
+
+/// The family.
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "claim-refresh-as-access",
+        group: "CLAIM",
+        requirement: "a refresh token does not open a resource",
+        sources: &["RFC 8725 section 3.12", "ASVS 9.2.2"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Refresh, Need::VerifyWay],
+        variants: &["*"],
+        isolation: Isolation::Shared,
+        cost: cost(6, 1),
+        intrusive: false,
+        flaws: &["no-type-check"],
+        sends: "a genuine refresh token to every verify way that is for access tokens only",
+        why: "a refresh token lives for days; where it opens resources, the short life of access tokens means nothing",
+        remedy: "put the token's kind into a claim or the `typ` header, and check it at the resource",
+        run: refresh_as_access,
+    },
+    Check {
+        id: "claim-access-as-refresh",
+        group: "CLAIM",
+        requirement: "an access token cannot be refreshed",
+        sources: &["RFC 8725 section 3.12", "ASVS 9.2.2"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Refresh],
+        variants: &[],
+        isolation: Isolation::User,
+        cost: cost(3, 1),
+        intrusive: false,
+        flaws: &["no-type-check-refresh"],
+        sends: "a genuine access token to the refresh operation, beside a genuine refresh token",
+        why: "whoever holds an access token for a minute could make a session of days out of it",
+        remedy: "check the token's kind at the refresh endpoint",
+        run: access_as_refresh,
+    },
+    Check {
+        id: "claim-iss",
+        group: "CLAIM",
+        requirement: "a token of another issuer is refused where an issuer is configured",
+        sources: &["RFC 8725 section 3.8", "CVE-2024-53861"],
+        levels: Levels::MUST,
+        needs: &[Need::VerifyWay, Need::SigningKey],
+        variants: &["wrong", "missing", "prefix", "suffix", "slash", "case"],
+        isolation: Isolation::Shared,
+        cost: cost(26, 1),
+        intrusive: false,
+        flaws: &["iss-partial"],
+        sends: "re-signed tokens whose `iss` is another, absent, a prefix, longer, with a slash more, in other case",
+        why: "where keys are shared between issuers, only `iss` keeps their tokens apart; a substring test is none",
+        remedy: "compare `iss` with the configured text, whole",
+        run: iss,
+    },
+    Check {
+        id: "claim-aud",
+        group: "CLAIM",
+        requirement: "a token for another audience is refused; one of several audiences is enough",
+        sources: &["RFC 8725 section 3.9", "ASVS 9.2.3", "CVE-2024-5798"],
+        levels: Levels::MUST,
+        needs: &[Need::VerifyWay, Need::SigningKey],
+        variants: &["wrong", "missing", "prefix", "case", "one-of-two"],
+        isolation: Isolation::Shared,
+        cost: cost(22, 1),
+        intrusive: false,
+        flaws: &["aud-off", "aud-prefix"],
+        sends: "re-signed tokens whose `aud` is another, absent, a prefix, in other case, and a list with the right one in it",
+        why: "a token for a harmless service must not open a dangerous one",
+        remedy: "give the JWT library the audience to expect, and require the claim",
+        run: aud,
+    },
+    Check {
+        id: "claim-typ-header",
+        group: "CLAIM",
+        requirement: "an access token has typ at+jwt, in any case, with or without `application/`",
+        sources: &["RFC 9068 section 4", "RFC 7515 section 4.1.9"],
+        levels: Levels::INFO.rfc9068(Level::Must),
+        needs: &[Need::VerifyWay, Need::SigningKey],
+        variants: &["JWT", "missing", "application", "upper-case"],
+        isolation: Isolation::Shared,
+        cost: cost(18, 1),
+        intrusive: false,
+        flaws: &["typ-ignored"],
+        sends: "re-signed tokens whose `typ` is JWT, absent, application/at+jwt and AT+JWT",
+        why: "the type keeps ID tokens and logout tokens from being used as access tokens",
+        remedy: "check `typ` case-insensitively, after taking `application/` away",
+        run: typ_header,
+    },
+    Check {
+        id: "claim-sub-unknown",
+        group: "CLAIM",
+        requirement: "a token for a user that does not exist is refused with 401 where users are looked up",
+        sources: &["ASVS 7.4.2", "jazzband/djangorestframework-simplejwt#860"],
+        levels: Levels::MUST,
+        needs: &[Need::Resource, Need::SigningKey],
+        variants: &["unknown"],
+        isolation: Isolation::Shared,
+        cost: cost(4, 1),
+        intrusive: false,
+        flaws: &["crash-deleted"],
+        sends: "a re-signed token whose subject is a user that nobody has",
+        why: "a deleted user's token must end with the user, and must not end in a server error",
+        remedy: "look the user up when the token is used, and answer 401 where there is none",
+        run: sub_unknown,
+    },
+    Check {
+        id: "claim-sub-missing",
+        group: "CLAIM",
+        requirement: "a token without a subject opens nothing",
+        sources: &["RFC 8725 section 3.8", "RFC 9068 section 2.2"],
+        levels: Levels::MUST,
+        needs: &[Need::Resource, Need::SigningKey],
+        variants: &["missing"],
+        isolation: Isolation::Shared,
+        cost: cost(4, 1),
+        intrusive: false,
+        flaws: &["anonymous-ok"],
+        sends: "a re-signed token from which the subject was taken",
+        why: "code that asks for the caller's rights meets nobody, and may take nobody for somebody",
+        remedy: "refuse a token without a subject with 401",
+        run: sub_missing,
+    },
+];
+
+fn refresh_as_access(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let issued = p.pooled()?;
+    let token = issued.refresh.ok_or_else(|| Stop::needs(Need::Refresh))?;
+    let ways: Vec<Way> = p.ways().into_iter().filter(|w| !w.takes_refresh).collect();
+    if ways.is_empty() {
+        return Err(Stop::not_applicable("every verify way takes refresh tokens on purpose"));
+    }
+    for way in ways {
+        let name = way.name.clone();
+        p.expect(Some(&name), &Value::String(token.clone()), &[way], Expect::Refused, Control::Genuine)?;
+    }
+    Ok(())
+}
+
+fn access_as_refresh(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let issued = p.login()?;
+    let (Some(access), Some(refresh)) = (issued.access, issued.refresh) else {
+        return Err(Stop::needs(Need::Refresh));
+    };
+    p.offer("", &access)?;
+    let answer = p.refresh(&access)?;
+    if !answer.refused() {
+        p.judge_refusal(None, "an access token refused at refresh", &answer);
+        return Ok(());
+    }
+    if p.refresh(&refresh)?.accepted() {
+        p.judge_refusal(None, "an access token refused at refresh", &answer);
+        return Ok(());
+    }
+    // A server may count the attempt as theft and end the session: then the control is another login.
+    let control = p.fresh_refresh()?;
+    if p.refresh(&control)?.accepted() {
+        p.judge_refusal(None, "an access token refused at refresh", &answer);
+        Ok(())
+    } else {
+        Err(Stop::blocked_by("refresh-basic"))
+    }
+}
+
+fn iss(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let issuer = p
+        .profile()
+        .declares
+        .issuer
+        .clone()
+        .ok_or_else(|| Stop::not_applicable("the profile declares no issuer (`declares.issuer`)"))?;
+    let forger = p.forger()?;
+    p.refuse_signed("missing", &forger.sign(forger.forge().without_claim("iss"))?)?;
+    let swapped: String = issuer
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() })
+        .collect();
+    let shorter: String = issuer.chars().take(issuer.chars().count().saturating_sub(1)).collect();
+    for (variant, text) in [
+        ("wrong", "https://issuer.invalid".to_owned()),
+        ("prefix", shorter),
+        ("suffix", format!("{issuer}.invalid")),
+        ("slash", format!("{issuer}/")),
+        ("case", swapped),
+    ] {
+        p.refuse_signed(variant, &forger.with_claim("iss", text)?)?;
+    }
+    Ok(())
+}
+
+fn aud(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let audience = p
+        .profile()
+        .declares
+        .audience
+        .as_ref()
+        .and_then(|a| a.all().first().cloned())
+        .ok_or_else(|| Stop::not_applicable("the profile declares no audience (`declares.audience`)"))?;
+    let forger = p.forger()?;
+    p.refuse_signed("missing", &forger.sign(forger.forge().without_claim("aud"))?)?;
+    let shorter: String = audience.chars().take(audience.chars().count().saturating_sub(1)).collect();
+    let swapped: String = audience
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() })
+        .collect();
+    for (variant, text) in [("wrong", "assay-other-audience".to_owned()), ("prefix", shorter), ("case", swapped)] {
+        p.refuse_signed(variant, &forger.with_claim("aud", text)?)?;
+    }
+    let both = serde_json::json!(["assay-other-audience", audience]);
+    p.accept_signed("one-of-two", &forger.with_claim("aud", both)?)
+}
+
+fn typ_header(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let genuine = p.access()?;
+    let typ = crate::conformance::decode(&genuine).and_then(|(h, _)| h.get("typ")?.as_str().map(str::to_owned));
+    let typ = typ.unwrap_or_default().to_ascii_lowercase();
+    if typ != "at+jwt" && typ != "application/at+jwt" {
+        return Err(Stop::not_applicable("its access tokens have no `typ` at+jwt"));
+    }
+    let forger = p.forger()?;
+    p.refuse_signed("JWT", &forger.sign(forger.forge().header("typ", "JWT"))?)?;
+    p.refuse_signed("missing", &forger.sign(forger.forge().without_header("typ"))?)?;
+    p.accept_signed("application", &forger.sign(forger.forge().header("typ", "application/at+jwt"))?)?;
+    p.accept_signed("upper-case", &forger.sign(forger.forge().header("typ", "AT+JWT"))?)
+}
+
+/// The resource alone: a verify endpoint may judge a token without looking its user up.
+fn at_resource(p: &mut Probe<'_>, variant: &str, token: &str) -> Result<(), Stop> {
+    let way = p.resource()?;
+    p.expect(Some(variant), &Value::String(token.to_owned()), &[way], Expect::Refused, Control::Resigned)
+}
+
+fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let claim = p.profile().subject_claim().to_owned();
+    let forger = p.forger()?;
+    let genuine =
+        forger.claim(&claim).ok_or_else(|| Stop::not_applicable(format!("its access tokens have no `{claim}`")))?;
+    // Of the same kind as the genuine one: a number stays a number, a text that is a number stays one.
+    let far = 2_000_000_000 + clock::unix() as i64 % 1_000_000;
+    let unknown = match &genuine {
+        Value::Number(_) => Value::from(far),
+        Value::String(text) if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) => {
+            Value::from(far.to_string())
+        }
+        Value::String(text) if is_uuid(text) => Value::from("00000000-0000-4000-8000-0000a55a4000"),
+        _ => Value::from("assay-nobody"),
+    };
+    at_resource(p, "unknown", &forger.with_claim(&claim, unknown)?)
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+}
+
+fn sub_missing(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let claim = p.profile().subject_claim().to_owned();
+    let forger = p.forger()?;
+    if forger.claim(&claim).is_none() {
+        return Err(Stop::not_applicable(format!("its access tokens have no `{claim}`")));
+    }
+    at_resource(p, "missing", &forger.sign(forger.forge().without_claim(&claim))?)
+}

@@ -1,0 +1,512 @@
+//! Does the server issue what it must, to whom it must, and nothing else?
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::clock;
+use crate::conformance::answer::{Answer, Axis};
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::forger::decode;
+use crate::conformance::probe::{Probe, Stop};
+use crate::record::Level;
+use crate::target::{Dialect, Issued, User};
+
+/// The family.
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "issue-basic",
+        group: "ISSUE",
+        requirement: "valid credentials bring a non-empty access token in a JSON answer, with a token type where OAuth asks for one",
+        sources: &["RFC 6749 section 5.1"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Issue],
+        variants: &[],
+        isolation: Isolation::Shared,
+        cost: cost(1, 1),
+        intrusive: false,
+        flaws: &["plain-token-reply", "omit-token-type"],
+        sends: "one login with the right user name and password",
+        why: "everything else builds on it, and callers that follow the standard reject an answer that is no JSON or names no token type",
+        remedy: "answer 200 with `Content-Type: application/json`, the tokens where the documentation says, and in OAuth `\"token_type\": \"Bearer\"`",
+        run: basic,
+    },
+    Check {
+        id: "issue-bad-credentials",
+        group: "ISSUE",
+        requirement: "a wrong password and an unknown user are refused without a token and without a server error",
+        sources: &["RFC 6749 section 5.2", "ASVS 6.3"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Issue],
+        variants: &["wrong-password", "unknown-user", "empty-password", "other-case"],
+        isolation: Isolation::Shared,
+        cost: cost(4, 2),
+        intrusive: false,
+        flaws: &["any-password"],
+        sends: "logins with a wrong password, an unknown user, an empty password, and the right password in other letter case",
+        why: "a token for a wrong password is the end of authentication; a server error tells which inputs break it",
+        remedy: "compare the password hash for every login, also for unknown users, and answer 401 (OAuth: 400 `invalid_grant`)",
+        run: bad_credentials,
+    },
+    Check {
+        id: "issue-no-store",
+        group: "ISSUE",
+        requirement: "every answer that carries a token says `Cache-Control: no-store`",
+        sources: &["RFC 6749 section 5.1", "OpenID Connect Core section 3.1.3.3", "ASVS 14.3.2"],
+        levels: Levels::issuing(Level::Must).simple(Level::Should),
+        needs: &[Need::Issue],
+        variants: &["issue", "refresh"],
+        isolation: Isolation::User,
+        cost: cost(2, 1),
+        intrusive: false,
+        flaws: &["cacheable-token"],
+        sends: "a login and a refresh, and looks at the headers of both answers",
+        why: "a shared cache or a browser's disk cache that keeps the answer hands the token to the next reader",
+        remedy: "send `Cache-Control: no-store` with every answer of the token endpoints, errors included",
+        run: no_store,
+    },
+    Check {
+        id: "issue-post-only",
+        group: "ISSUE",
+        requirement: "credentials in a query string bring no token, whatever the method",
+        sources: &["RFC 6749 section 3.2", "ASVS 14.2.1"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Issue],
+        variants: &["get", "head", "post-query"],
+        isolation: Isolation::Shared,
+        cost: cost(3, 1),
+        intrusive: false,
+        flaws: &["get-login"],
+        sends: "the fields of a good login in the query, by GET, by HEAD, and by POST with an empty body",
+        why: "query strings end up in access logs, browser histories and Referer headers, passwords included",
+        remedy: "route the token endpoint for POST only, and read the fields from the body only",
+        run: post_only,
+    },
+    Check {
+        id: "issue-claims-shape",
+        group: "ISSUE",
+        requirement: "exp, iat and nbf are JSON numbers of seconds in order, jti is a text, and RFC 9068 tokens have the claims it demands",
+        sources: &["RFC 7519 section 4.1", "RFC 9068 section 2"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Issue, Need::JwtAccess],
+        variants: &["access", "refresh"],
+        isolation: Isolation::Shared,
+        cost: cost(1, 1),
+        intrusive: false,
+        flaws: &["exp-in-ms"],
+        sends: "a login, and reads the tokens it brings",
+        why: "a time in milliseconds never ends for a verifier that reads seconds; a time as text is absent for some verifiers",
+        remedy: "write exp, iat and nbf as whole seconds since 1970 UTC, and jti as a text",
+        run: claims_shape,
+    },
+    Check {
+        id: "issue-lifetime",
+        group: "ISSUE",
+        requirement: "every access token lives as long as declared, `expires_in` agrees, and no access token lives longer than an hour",
+        sources: &["WSTG-SESS-10", "ASVS 7.3.2", "RFC 6749 section 5.1"],
+        levels: Levels::issuing(Level::Should),
+        needs: &[Need::Issue, Need::JwtAccess],
+        variants: &["exp-iat", "expires-in", "one-hour", "refresh-ends"],
+        isolation: Isolation::User,
+        cost: cost(30, 3),
+        intrusive: false,
+        flaws: &["random-lifetime"],
+        sends: "a login and a chain of refreshes (logins where there is no refresh), and reads exp - iat of every token",
+        why: "the lifetime bounds what a stolen token is worth; a lifetime that varies or contradicts `expires_in` breaks callers that plan their refresh",
+        remedy: "derive exp from iat and one configured lifetime, and `expires_in` from the same number",
+        run: lifetime,
+    },
+];
+
+fn basic(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.target().is_command("issue") {
+        let issued = p.login()?;
+        return told_basic(p, issued.access.is_some(), "the login command");
+    }
+    let vars = p.vars();
+    let answer = p.call("issue", &vars)?;
+    if !answer.accepted() {
+        p.fail_seen(None, &answer.finding(), "valid credentials accepted", &answer);
+        return Ok(());
+    }
+    let reply = answer.reply.as_ref();
+    let kind = reply.and_then(|r| r.header("content-type")).unwrap_or("no content type").to_owned();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let json = essence == "application/json" || essence.ends_with("+json");
+    // A profile may take the tokens from cookies or headers: then the body's type says nothing.
+    let in_body = p.profile().operations.get("issue").is_some_and(|o| o.returns.values().any(|v| v.starts_with('/')));
+    if in_body && !json {
+        let summary = format!("the tokens came as `{kind}`");
+        p.fail_told(None, "not-json", "`Content-Type: application/json`", summary, &answer);
+        return Ok(());
+    }
+    let wants_type = matches!(p.dialect(), Dialect::Oauth | Dialect::Oidc | Dialect::Rfc9068);
+    let token_type = reply.and_then(|r| r.json()).and_then(|j| j.get("token_type").cloned());
+    if wants_type && !token_type.as_ref().and_then(Value::as_str).is_some_and(|t| t.eq_ignore_ascii_case("bearer")) {
+        let seen = token_type.map_or("none".to_owned(), |t| t.to_string());
+        let summary = format!("expected `token_type` Bearer, saw {seen}");
+        p.fail_told(None, "token-type", "`token_type` Bearer", summary, &answer);
+        return Ok(());
+    }
+    told_basic(p, true, "valid credentials")
+}
+
+fn told_basic(p: &mut Probe<'_>, came: bool, who: &str) -> Result<(), Stop> {
+    if came {
+        p.pass(None, "issued", format!("{who} brought an access token"));
+    } else {
+        p.fail(None, "no-access-token", format!("{who} brought no access token"));
+    }
+    Ok(())
+}
+
+fn bad_credentials(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.target().is_command("issue") {
+        return Err(Stop::not_applicable("the login is a command of the profile"));
+    }
+    let user = first_user(p)?;
+    let wrong = |login: &str, password: &str| User { login: login.into(), password: password.into(), id: None };
+    let flipped: String = user
+        .password
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() })
+        .collect();
+    let unknown = format!("assay-nobody-{:08x}", rand::random::<u32>());
+    let mut cases = vec![
+        ("wrong-password", wrong(&user.login, "assay-wrong-password-1")),
+        ("unknown-user", wrong(&unknown, &user.password)),
+        ("empty-password", wrong(&user.login, "")),
+    ];
+    if flipped != user.password {
+        cases.push(("other-case", wrong(&user.login, &flipped)));
+    }
+    for (variant, user) in cases {
+        let vars = p.vars().user(&user);
+        let answer = p.call("issue", &vars)?;
+        if answer.refused() && carries_token(&answer) {
+            p.fail_told(Some(variant), "token-in-refusal", "no token", "the refusal carries a token", &answer);
+            continue;
+        }
+        p.judge_refusal(Some(variant), "the login refused", &answer);
+        // RFC 6749 section 5.2 names the error; other dialects choose their own words.
+        if answer.refused() && p.dialect() != Dialect::Simple && variant != "empty-password" {
+            let error = answer.reply.as_ref().and_then(|r| r.json()).and_then(|j| j.get("error").cloned());
+            if error.as_ref().and_then(Value::as_str) != Some("invalid_grant") {
+                let seen = error.map_or("no `error`".to_owned(), |e| e.to_string());
+                let summary = format!("expected `error` invalid_grant, saw {seen}");
+                p.fail_told(Some(variant), "error-code", "`invalid_grant`", summary, &answer);
+                p.at_most(Level::Should);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The profile's user with its password.
+pub(super) fn first_user(p: &Probe<'_>) -> Result<User, Stop> {
+    p.target()
+        .user()
+        .map_err(|e| Stop::Harness(e.to_string()))?
+        .ok_or_else(|| Stop::not_applicable("the profile names no user, so no password can be wrong"))
+}
+
+fn carries_token(answer: &Answer) -> bool {
+    answer
+        .reply
+        .as_ref()
+        .is_some_and(|r| r.text().contains("eyJ") || r.header_all("set-cookie").iter().any(|c| c.contains("eyJ")))
+}
+
+fn no_store(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let mut refresh = None;
+    if !p.target().is_command("issue") {
+        let vars = p.vars();
+        let answer = p.call("issue", &vars)?;
+        let Some(reply) = answer.reply.as_ref().filter(|_| answer.accepted()) else {
+            return Err(Stop::blocked_by("issue-basic"));
+        };
+        refresh = p.target().tokens(reply, "issue").ok().and_then(|i| i.refresh);
+        judge_no_store(p, "issue", &answer);
+    }
+    if let Some(token) = refresh.filter(|_| p.has(Need::Refresh) && !p.target().is_command("refresh")) {
+        let answer = p.refresh(&token)?;
+        if !answer.accepted() {
+            p.skip("refresh", crate::record::SkipReason::BlockedBy("refresh-basic".into()));
+            return Ok(());
+        }
+        judge_no_store(p, "refresh", &answer);
+    }
+    Ok(())
+}
+
+fn judge_no_store(p: &mut Probe<'_>, variant: &str, answer: &Answer) {
+    let values: Vec<String> = answer
+        .reply
+        .iter()
+        .flat_map(|r| r.header_all("cache-control").into_iter().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let there = values
+        .iter()
+        .flat_map(|v| v.split(','))
+        .any(|d| d.split('=').next().is_some_and(|n| n.trim().eq_ignore_ascii_case("no-store")));
+    if there {
+        p.pass(Some(variant), "no-store", "the answer may not be stored");
+    } else {
+        let seen = if values.is_empty() { "no Cache-Control".to_owned() } else { format!("`{}`", values.join(", ")) };
+        let summary = format!("expected `no-store`, saw {seen}");
+        p.fail_told(Some(variant), "storable", "`Cache-Control: no-store`", summary, answer);
+    }
+}
+
+fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.target().is_command("issue") {
+        return Err(Stop::not_applicable("the login is a command of the profile"));
+    }
+    let vars = p.vars();
+    let genuine = p.target().request("issue", &vars).map_err(|e| Stop::Harness(e.to_string()))?;
+    let query = query_of(genuine.body()).ok_or_else(|| Stop::not_applicable("a login has no fields"))?;
+    let path = genuine.uri().path().to_owned();
+    for (variant, method) in [("get", "GET"), ("head", "HEAD"), ("post-query", "POST")] {
+        let mut request = http::Request::builder().method(method).uri(format!("{path}?{query}"));
+        for (name, value) in genuine.headers() {
+            if name != http::header::CONTENT_TYPE {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.body(Bytes::new()).map_err(|e| Stop::Harness(e.to_string()))?;
+        let answer = p.send("issue", request, None)?;
+        if answer.accepted() || carries_token(&answer) {
+            let summary = format!("credentials in the query brought a token by {method}");
+            p.fail_told(Some(variant), "token", "no token", summary, &answer);
+        } else if variant == "head" && answer.status() == 200 {
+            p.fail_seen(Some(variant), "200", "HEAD refused (405, 400 or 404)", &answer);
+        } else {
+            p.judge_refusal(Some(variant), "no token for credentials in the query", &answer);
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a JSON or form body as a query.
+fn query_of(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    if text.is_empty() {
+        return None;
+    }
+    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(text) else {
+        return text.contains('=').then(|| text.to_owned());
+    };
+    let pairs: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("{}={}", percent(name), percent(&value))
+        })
+        .collect();
+    Some(pairs.join("&"))
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3).
+pub(super) fn percent(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => (b as char).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect()
+}
+
+fn claims_shape(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let issued = p.pooled()?;
+    for (variant, token) in [("access", &issued.access), ("refresh", &issued.refresh)] {
+        let Some(token) = token else { continue };
+        let Some((header, claims)) = decode(token) else { continue };
+        let rfc9068 = p.dialect() == Dialect::Rfc9068 && variant == "access";
+        match shape_fault(&header, &claims, rfc9068, clock::unix()) {
+            None => p.pass(Some(variant), "well-shaped", "the registered claims have the right types and order"),
+            Some((finding, summary)) => p.fail(Some(variant), finding, summary),
+        }
+    }
+    if issued.access.as_deref().and_then(decode).is_none() {
+        return Err(Stop::needs(Need::JwtAccess));
+    }
+    Ok(())
+}
+
+/// The first fault of a token's claims: a normalised finding and a sentence.
+fn shape_fault(
+    header: &Map<String, Value>,
+    claims: &Map<String, Value>,
+    rfc9068: bool,
+    now: f64,
+) -> Option<(&'static str, String)> {
+    let mut times = [None; 3];
+    for (at, name) in ["exp", "iat", "nbf"].into_iter().enumerate() {
+        let Some(value) = claims.get(name) else { continue };
+        let Some(number) = value.as_f64().filter(|_| value.is_number()) else {
+            return Some(("not-a-number", format!("expected `{name}` to be a JSON number, saw {value}")));
+        };
+        // A second-based time lies between 2001 and 2286; milliseconds since 1970 have passed that since 1970-04-26.
+        if number > 1e11 {
+            return Some(("not-seconds", format!("expected `{name}` in seconds, saw {value} (milliseconds?)")));
+        }
+        times[at] = Some(number);
+    }
+    let [exp, iat, nbf] = times;
+    if let (Some(exp), Some(iat)) = (exp, iat)
+        && iat > exp
+    {
+        return Some(("iat-after-exp", format!("expected iat <= exp, saw iat {iat} and exp {exp}")));
+    }
+    if let (Some(nbf), Some(exp)) = (nbf, exp)
+        && nbf > exp
+    {
+        return Some(("nbf-after-exp", format!("expected nbf <= exp, saw nbf {nbf} and exp {exp}")));
+    }
+    if let Some(exp) = exp
+        && exp < now - 300.0
+    {
+        return Some(("born-expired", format!("expected exp after now ({now:.0}), saw {exp}")));
+    }
+    if claims.get("jti").is_some_and(|jti| !jti.is_string()) {
+        return Some(("jti-no-text", format!("expected `jti` to be a text, saw {}", claims["jti"])));
+    }
+    if rfc9068 {
+        if let Some(missing) =
+            ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"].iter().find(|n| !claims.contains_key(**n))
+        {
+            return Some(("claim-missing", format!("expected `{missing}` in an RFC 9068 access token, saw none")));
+        }
+        let typ = header.get("typ").and_then(Value::as_str).unwrap_or("none").to_ascii_lowercase();
+        if typ != "at+jwt" && typ != "application/at+jwt" {
+            return Some(("typ", format!("expected header `typ` at+jwt, saw {typ}")));
+        }
+    }
+    None
+}
+
+fn lifetime(p: &mut Probe<'_>) -> Result<(), Stop> {
+    const TOKENS: usize = 25;
+    let first = p.login()?;
+    let mut all: Vec<Issued> = vec![first];
+    let chain = p.has(Need::Refresh) && !p.target().is_command("refresh");
+    let wanted = if chain { TOKENS } else { 3 };
+    while all.len() < wanted {
+        let last = all.last().and_then(|i| i.refresh.clone()).or_else(|| all[0].refresh.clone());
+        let next = match last.filter(|_| chain) {
+            Some(token) => match p.refreshed(&token) {
+                Ok(issued) => issued,
+                Err(Stop::Skip(_)) => break,
+                Err(other) => return Err(other),
+            },
+            None => p.login()?,
+        };
+        all.push(next);
+    }
+    let lives: Vec<f64> = all
+        .iter()
+        .filter_map(|i| decode(i.access.as_deref()?))
+        .filter_map(|(_, c)| Some(c.get("exp")?.as_f64()? - c.get("iat")?.as_f64()?))
+        .collect();
+    let n = lives.len();
+    let declared = p.profile().tokens.access.lifetime_s;
+    if lives.is_empty() {
+        p.skip("exp-iat", crate::record::SkipReason::NotApplicable("access tokens have no exp and iat".into()));
+    } else {
+        let (low, high) = lives.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+        match declared {
+            _ if high - low > 1.0 => {
+                p.fail(
+                    Some("exp-iat"),
+                    "varies",
+                    format!("expected one lifetime, saw {low} to {high} s in {n} tokens"),
+                );
+            }
+            Some(d) if (low - d).abs() > 1.0 || (high - d).abs() > 1.0 => {
+                p.fail(
+                    Some("exp-iat"),
+                    "not-as-declared",
+                    format!("declared {d} s, saw {low} to {high} s in {n} tokens"),
+                );
+            }
+            Some(d) => p.pass(Some("exp-iat"), "as-declared", format!("{d} s as declared, in {n} tokens")),
+            None => p.pass(Some("exp-iat"), "constant", format!("{high} s in {n} tokens (none is declared)")),
+        }
+        if high > 3_600.0 {
+            p.fail(Some("one-hour"), "over-an-hour", format!("access tokens live {high} s, over an hour"));
+        } else {
+            p.pass(Some("one-hour"), "short", format!("access tokens live {high} s"));
+        }
+    }
+    let told: Vec<(f64, f64)> = all
+        .iter()
+        .filter_map(|i| {
+            let (_, c) = decode(i.access.as_deref()?)?;
+            Some((i.expires_in?, c.get("exp")?.as_f64()? - c.get("iat")?.as_f64()?))
+        })
+        .collect();
+    match told.iter().find(|(said, life)| (said - life).abs() > 1.0) {
+        Some((said, life)) => {
+            p.fail(Some("expires-in"), "disagrees", format!("`expires_in` says {said} s, exp - iat is {life} s"));
+        }
+        None if told.is_empty() => {
+            p.skip("expires-in", crate::record::SkipReason::NotApplicable("the answers have no `expires_in`".into()));
+        }
+        None => p.pass(Some("expires-in"), "agrees", "`expires_in` agrees with exp - iat"),
+    }
+    if let Some((_, claims)) = all[0].refresh.as_deref().and_then(decode) {
+        match claims.get("exp").and_then(Value::as_f64) {
+            Some(_) => p.pass(Some("refresh-ends"), "ends", "refresh tokens have an end"),
+            None => p.fail(Some("refresh-ends"), "endless", "refresh tokens have no `exp`"),
+        }
+    }
+    Ok(())
+}
+
+/// How long a login may take before a check that needs many of them does with fewer.
+pub(super) const SLOW_LOGIN: Duration = Duration::from_millis(250);
+
+/// How long one login takes, in wall time.
+pub(super) fn login_cost(p: &mut Probe<'_>) -> Result<(Duration, Issued), Stop> {
+    let began = clock::mono();
+    let issued = p.login()?;
+    Ok((clock::mono().since(began).duration(), issued))
+}
+
+/// Whether an answer is anything but an orderly one: server error, hang, dropped connection.
+pub(super) fn unclean(answer: &Answer) -> bool {
+    matches!(answer.axis, Axis::Crashed(_) | Axis::Hung | Axis::Dropped(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(claims: Value, rfc9068: bool, expected: Option<&str>) {
+        let header = json!({"alg": "HS256"});
+        let fault = shape_fault(header.as_object().unwrap(), claims.as_object().unwrap(), rfc9068, 1_800_000_000.0);
+        assert_eq!(fault.as_ref().map(|(f, _)| *f), expected, "{fault:?}");
+    }
+
+    #[test]
+    fn times_are_numbers_of_seconds_in_order() {
+        check(json!({"exp": 1_800_000_300, "iat": 1_800_000_000, "jti": "a"}), false, None);
+        check(json!({"exp": "1800000300"}), false, Some("not-a-number"));
+        check(json!({"exp": 1_800_000_300_000_i64}), false, Some("not-seconds"));
+        check(json!({"exp": 1_800_000_300, "iat": 1_800_000_400}), false, Some("iat-after-exp"));
+        check(json!({"exp": 1_800_000_300, "nbf": 1_800_000_400}), false, Some("nbf-after-exp"));
+        check(json!({"exp": 1_000_000_000}), false, Some("born-expired"));
+        check(json!({"jti": 7}), false, Some("jti-no-text"));
+        check(json!({"exp": 1_800_000_300}), true, Some("claim-missing"));
+    }
+
+    #[test]
+    fn login_fields_travel_as_a_query() {
+        assert_eq!(query_of(br#"{"username":"a b","password":"x&y"}"#).unwrap(), "username=a%20b&password=x%26y");
+        assert_eq!(query_of(b"username=a&password=b").unwrap(), "username=a&password=b");
+        assert_eq!(query_of(b""), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Does a logout end what it says it ends?
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::conformance::answer::Answer;
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::forger::decode;
+use crate::conformance::probe::{Probe, Stop};
+use crate::conformance::session::Way;
+use crate::record::{Level, SkipReason};
+use crate::target::{Issued, TokenUse};
+
+use super::issue::unclean;
+use super::refresh::second_vars;
+
+/// The family.
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "revoke-effective",
+        group: "REVOKE",
+        requirement: "after a revocation was answered as done, the refresh token is refused",
+        sources: &["RFC 7009 section 2"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Revoke, Need::Issue],
+        variants: &["answer", "refresh", "many-connections"],
+        isolation: Isolation::User,
+        cost: cost(12, 2),
+        intrusive: false,
+        flaws: &["silent-noop"],
+        sends: "a login, its revocation, and the revoked token on several connections",
+        why: "a logout that answers 200 and ends nothing is worse than none: the user believes it",
+        remedy: "store the revocation where every worker reads it, before answering",
+        run: effective,
+    },
+    Check {
+        id: "revoke-access",
+        group: "REVOKE",
+        requirement: "what becomes of the access token after a logout: opaque ones die, self-contained ones are reported with their rest of life",
+        sources: &["RFC 7009 section 2.1", "ASVS 7.4.1"],
+        levels: Levels::issuing(Level::Should),
+        needs: &[Need::Revoke, Need::Issue, Need::VerifyWay],
+        variants: &[],
+        isolation: Isolation::User,
+        cost: cost(4, 1),
+        intrusive: false,
+        flaws: &[],
+        sends: "a login, its revocation, and the access token of that login",
+        why: "until it ends, whoever holds the access token is still in",
+        remedy: "keep access tokens short, or look revocations up at the resource",
+        run: access,
+    },
+    Check {
+        id: "revoke-idempotent",
+        group: "REVOKE",
+        requirement: "revoking again, or revoking garbage, brings no server error",
+        sources: &["RFC 7009 section 2.2"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Revoke, Need::Issue],
+        variants: &["again", "garbage", "empty", "tampered"],
+        isolation: Isolation::User,
+        cost: cost(6, 1),
+        intrusive: false,
+        flaws: &["crash-unknown"],
+        sends: "a revoked token once more, garbage, nothing, and a token with one changed bit, to the revocation operation",
+        why: "callers log out twice; a server error there is a denial of service and a page at night",
+        remedy: "answer what is already dead or unknown like a success (OAuth) or a wrong token (others)",
+        run: idempotent,
+    },
+    Check {
+        id: "revoke-user-events",
+        group: "REVOKE",
+        requirement: "after a user is disabled, the access token dies too, or its rest of life is reported",
+        sources: &["ASVS 7.4.2"],
+        levels: Levels::SHOULD,
+        needs: &[Need::SecondUser, Need::DisableUser, Need::VerifyWay, Need::Issue],
+        variants: &["disabled"],
+        isolation: Isolation::Exclusive,
+        cost: cost(12, 4),
+        intrusive: false,
+        flaws: &["events-ignored"],
+        sends: "a login of the second user, the admin hook that disables that user, and the access token every half second",
+        why: "it is how long a dismissed user goes on working",
+        remedy: "look the user up when a token is used, or keep access tokens to minutes",
+        run: user_events,
+    },
+];
+
+/// The token that the revoke operation takes: the refresh token unless the profile says otherwise.
+fn revocable(p: &Probe<'_>, issued: &Issued) -> Option<String> {
+    let takes_access =
+        p.target().operation("revoke").ok().and_then(|o| o.accepts.clone()) == Some(vec![TokenUse::Access]);
+    if takes_access { issued.access.clone() } else { issued.refresh.clone().or_else(|| issued.access.clone()) }
+}
+
+/// A login, revoked. Ends the check where the revocation was refused.
+fn revoked(p: &mut Probe<'_>) -> Result<(Issued, String, Answer), Stop> {
+    let issued = p.login()?;
+    let token = revocable(p, &issued).ok_or_else(|| Stop::needs(Need::Issue))?;
+    let answer = p.call_with_token("revoke", &token)?;
+    Ok((issued, token, answer))
+}
+
+fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (issued, token, answer) = revoked(p)?;
+    p.offer("refresh", &token)?;
+    if !answer.accepted() {
+        p.fail_seen(Some("answer"), &answer.finding(), "a genuine token's revocation accepted", &answer);
+        return Ok(());
+    }
+    p.pass(Some("answer"), "done", "the revocation was answered as done");
+    let bound = p.profile().declares.revocation_bound_s.unwrap_or(0.0);
+    if bound > 0.0 {
+        p.pause(Duration::from_secs_f64(bound.min(30.0)), "the declared time of a revocation")?;
+    }
+    match issued.refresh.clone().filter(|_| p.has(Need::Refresh)) {
+        Some(refresh) => {
+            let shown = p.refresh(&refresh)?;
+            p.judge_refusal(Some("refresh"), "a revoked refresh token refused", &shown);
+            if shown.accepted() {
+                return Ok(());
+            }
+            // State in one worker's memory shows only where another worker is asked.
+            for _ in 0..7 {
+                let again = p.refresh(&refresh)?;
+                if again.accepted() {
+                    p.fail_seen(
+                        Some("many-connections"),
+                        "by-luck",
+                        "a revoked token refused on every connection",
+                        &again,
+                    );
+                    return Ok(());
+                }
+            }
+            p.pass(Some("many-connections"), "everywhere", "refused on eight connections");
+        }
+        None => {
+            let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
+            for way in ways {
+                let shown = p.present(&way, &token)?;
+                p.judge_refusal(Some("refresh"), &format!("a revoked token refused by `{}`", way.name), &shown);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn access(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (issued, _, answer) = revoked(p)?;
+    if !answer.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    let access = issued.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+    p.offer("", &access)?;
+    let opaque = decode(&access).is_none();
+    let rest = decode(&access).and_then(|(_, c)| c.get("exp")?.as_f64()).map(|exp| exp - clock::unix());
+    let mut living = Vec::new();
+    let mut lead = None;
+    for way in p.ways().into_iter().filter(Way::usable) {
+        let shown = p.present(&way, &access)?;
+        if shown.accepted() {
+            living.push(way.name.clone());
+            lead = Some(shown);
+        }
+    }
+    match lead {
+        None => p.pass(None, "dead", "the access token dies with the logout"),
+        Some(answer) => {
+            let rest = rest.map_or("to its end".to_owned(), |r| format!("for another {:.0} s", r.max(0.0)));
+            let text = format!("after the logout {} still accepts the access token, {rest}", living.join(", "));
+            if opaque {
+                p.fail_told(None, "survives", "an opaque access token dead after its revocation", text, &answer);
+            } else {
+                // Self-contained tokens outlive a logout by design; the profile's owner decides whether that is policy.
+                p.pass(None, "survives", text);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn idempotent(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (_, token, first) = revoked(p)?;
+    if !first.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    let tampered = match token.matches('.').count() {
+        2 => crate::jose::forge::flip_bit(&token, 2, 9),
+        _ => token.chars().rev().collect(),
+    };
+    for (variant, token) in
+        [("again", token), ("garbage", "assay-no-token".to_owned()), ("empty", String::new()), ("tampered", tampered)]
+    {
+        p.offer(variant, &token)?;
+        let answer = match p.call_with_token("revoke", &token) {
+            Ok(answer) => answer,
+            Err(Stop::Inconclusive(why)) => {
+                p.skip(variant, SkipReason::NotApplicable(why));
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
+        if unclean(&answer) {
+            p.judge_refusal(Some(variant), "an orderly answer", &answer);
+        } else {
+            p.pass(Some(variant), &answer.finding(), answer.describe());
+        }
+    }
+    Ok(())
+}
+
+fn user_events(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let vars = second_vars(p)?;
+    let access = p.login_with(&vars)?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+    let way =
+        p.resource().or_else(|_| p.ways().into_iter().find(Way::usable).ok_or_else(|| Stop::needs(Need::VerifyWay)))?;
+    if !p.present(&way, &access)?.accepted() {
+        return Err(Stop::Inconclusive("the second user's access token is refused from the start".into()));
+    }
+    p.admin("disable_user", &vars)?;
+    let since = clock::mono();
+    let mut last = p.present(&way, &access)?;
+    while last.accepted() && clock::mono().since(since).as_secs_f64() < 4.0 {
+        let waited = p.pause(Duration::from_millis(500), "a disabled user's token to die");
+        if waited.is_err() {
+            break;
+        }
+        last = p.present(&way, &access)?;
+    }
+    let took = clock::mono().since(since).as_secs_f64();
+    let restored = if p.target().has_hook("enable_user") { p.admin("enable_user", &vars) } else { Ok(()) };
+    if last.accepted() {
+        let rest =
+            decode(&access).and_then(|(_, c)| c.get("exp").and_then(Value::as_f64)).map(|exp| exp - clock::unix());
+        let rest = rest.map_or("an unknown time".to_owned(), |r| format!("{:.0} s at most", r.max(0.0)));
+        let text = format!("a disabled user's access token is still accepted after {took:.0} s; it goes on for {rest}");
+        p.fail_told(Some("disabled"), "lives-on", "a disabled user's access token refused", text, &last);
+    } else {
+        p.judge_refusal(Some("disabled"), "a disabled user's access token refused", &last);
+    }
+    restored
+}

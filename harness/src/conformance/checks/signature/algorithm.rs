@@ -1,0 +1,158 @@
+//! Who decides about the algorithm: the server's key, or the token's header?
+
+use serde_json::{Value, json};
+
+use super::super::material::{genuine, row, sign};
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::probe::Stop;
+use crate::jose::{Family, algorithms};
+
+const NEEDS: &[Need] = &[Need::JwtAccess, Need::VerifyWay];
+
+pub(super) const NONE: Check = Check {
+    id: "sig-alg-none",
+    group: "SIG",
+    requirement: "an unsecured token (alg none, in any spelling) is refused",
+    sources: &["RFC 7518 section 3.6", "RFC 8725 section 3.2", "CVE-2015-9235", "Wycheproof JWS 341-344"],
+    levels: Levels::MUST,
+    needs: NEEDS,
+    variants: &[
+        "none",
+        "None",
+        "NONE",
+        "nOnE",
+        "none-blank",
+        "none-no-kid",
+        "none-no-dot",
+        "none-junk-signature",
+        "none-original-signature",
+        "None-original-signature",
+        "none-edited",
+        "empty-alg",
+    ],
+    isolation: Isolation::Shared,
+    cost: cost(50, 1),
+    intrusive: false,
+    flaws: &["allow-none", "denylist-lowercase"],
+    sends: "the genuine claims under `alg` none, None, NONE, nOnE and `none `, without a signature, with junk and with the old one",
+    why: "no key is needed: whoever can write JSON is any user",
+    remedy: "verify with a fixed list of allowed algorithms; a list of forbidden ones misses a spelling",
+    run: |probe| {
+        let genuine = genuine(probe)?;
+        let of = |alg: &str| genuine.forge.clone().header("alg", alg);
+        for (variant, alg) in
+            [("none", "none"), ("None", "None"), ("NONE", "NONE"), ("nOnE", "nOnE"), ("none-blank", "none ")]
+        {
+            probe.refuse(variant, &of(alg).with_signature([]).token())?;
+        }
+        probe.refuse("none-no-kid", &of("none").without_header("kid").with_signature([]).token())?;
+        probe.refuse("none-no-dot", &of("none").signing_input())?;
+        probe.refuse("none-junk-signature", &of("none").with_signature(*b"assay").token())?;
+        probe.refuse("none-original-signature", &of("none").token())?;
+        probe.refuse("None-original-signature", &of("None").token())?;
+        probe.refuse("none-edited", &of("none").claim("assay", "edited").with_signature([]).token())?;
+        probe.refuse("empty-alg", &of("").with_signature([]).token())
+    },
+};
+
+pub(super) const ODD: Check = Check {
+    id: "sig-alg-odd",
+    group: "SIG",
+    requirement: "a token whose alg is missing, no string, misspelt or unknown is refused without a server error",
+    sources: &[
+        "RFC 7515 section 4.1.1",
+        "draft-ietf-oauth-rfc8725bis sections 2.11 and 3.1",
+        "keycloak/keycloak#49969",
+    ],
+    levels: Levels::MUST,
+    needs: NEEDS,
+    variants: &[
+        "missing",
+        "null",
+        "empty",
+        "zero",
+        "array",
+        "object",
+        "array-of-own",
+        "lower-case",
+        "nul-appended",
+        "blank-appended",
+        "unknown",
+        "long",
+    ],
+    isolation: Isolation::Shared,
+    cost: cost(50, 1),
+    intrusive: false,
+    flaws: &["crash-null-alg", "case-fold-alg"],
+    sends: "tokens without `alg`, with null, \"\", 0, [], {}, [own], the own name in lower case, with a NUL, unknown, 10 kB long; \
+            signed by the server's key where that is known",
+    why: "a header that nobody expected ends in a server error or in another code path than the checked one",
+    remedy: "require a string that equals the one algorithm of the key, byte for byte",
+    run: |probe| {
+        let genuine = genuine(probe)?;
+        let own = genuine.alg();
+        let odd: Vec<(&str, Option<Value>)> = vec![
+            ("missing", None),
+            ("null", Some(Value::Null)),
+            ("empty", Some(json!(""))),
+            ("zero", Some(json!(0))),
+            ("array", Some(json!([]))),
+            ("object", Some(json!({}))),
+            ("array-of-own", Some(json!([own]))),
+            ("lower-case", Some(json!(own.to_ascii_lowercase()))),
+            ("nul-appended", Some(json!(format!("{own}\0")))),
+            ("blank-appended", Some(json!(format!("{own} ")))),
+            ("unknown", Some(json!("XX999"))),
+            ("long", Some(json!("A".repeat(10_000)))),
+        ];
+        // With the key the signature is right, so that only the header can be what is refused.
+        let forger = if probe.has(Need::SigningKey) { probe.forger().ok() } else { None };
+        for (variant, alg) in odd {
+            let base = forger.as_ref().map_or_else(|| genuine.forge.clone(), |f| f.forge());
+            let forge = match alg {
+                None => base.without_header("alg"),
+                Some(alg) => base.header("alg", alg),
+            };
+            let token = match &forger {
+                Some(forger) => forger.sign(forge)?,
+                None => forge.token(),
+            };
+            probe.refuse(variant, &token)?;
+        }
+        Ok(())
+    },
+};
+
+pub(super) const SIBLING: Check = Check {
+    id: "sig-alg-sibling",
+    group: "SIG",
+    requirement: "a key verifies by exactly one algorithm, not by its siblings",
+    sources: &[
+        "RFC 8725 section 3.1",
+        "draft-ietf-oauth-rfc8725bis section 3.1",
+        "RFC 7517 section 4.4",
+        "Wycheproof JWS 331-340",
+    ],
+    levels: Levels::SHOULD,
+    needs: &[Need::JwtAccess, Need::VerifyWay, Need::SigningKey],
+    variants: &["*"],
+    isolation: Isolation::Shared,
+    cost: cost(20, 2),
+    intrusive: false,
+    flaws: &["any-hs"],
+    sends: "tokens signed by the server's own key under another algorithm of its family (HS256 as HS512, RS256 as PS256)",
+    why: "a key used for two algorithms is as strong as the weaker, and a header that chooses between them is in charge",
+    remedy: "bind the key to one algorithm (`alg` in the JWK) and allow only that",
+    run: |probe| {
+        let forger = probe.forger()?;
+        let own = forger.algorithm;
+        if matches!(own.family, Family::Ecdsa | Family::EdDsa) {
+            return Err(Stop::not_applicable(format!("the curve of an {} key leaves one algorithm", own.name)));
+        }
+        for sibling in algorithms().iter().filter(|a| a.name != own.name && a.key_type == own.key_type) {
+            let token = sign(forger.forge().header("alg", row(sibling.name)?.name), &forger.key, sibling)?;
+            probe.refuse_signed(sibling.name, &token)?;
+        }
+        Ok(())
+    },
+};

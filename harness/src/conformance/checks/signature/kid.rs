@@ -1,0 +1,165 @@
+//! Is `kid` a name that is looked up, or a path, a query, a command?
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::material::genuine;
+use crate::conformance::answer::Answer;
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::probe::{Probe, Stop};
+use crate::jose::{Family, Hash};
+
+const NEEDS: &[Need] = &[Need::JwtAccess, Need::VerifyWay];
+
+/// What a key lookup would return for a `kid`, so that the HMAC keyed with it verifies.
+const INJECTIONS: &[(&str, &str, &[u8])] = &[
+    ("path-null", "../../../../../../../../dev/null", b""),
+    ("absolute-null", "/dev/null", b""),
+    ("path-constant", "../../../../../../../../proc/sys/kernel/randomize_va_space", b"2\n"),
+    ("path-constant-trimmed", "../../../../../../../../proc/sys/kernel/randomize_va_space", b"2"),
+    ("absolute-constant", "/proc/sys/kernel/randomize_va_space", b"2\n"),
+    ("path-ostype", "../../../../../../../../proc/sys/kernel/ostype", b"Linux\n"),
+    ("file-url", "file:///dev/null", b""),
+    ("encoded-path", "..%2f..%2f..%2f..%2f..%2f..%2fdev%2fnull", b""),
+    ("sql-union", "assay' UNION SELECT 'assay-key'-- ", b"assay-key"),
+    ("sql-union-hash", "assay' UNION SELECT 'assay-key'#", b"assay-key"),
+    ("sql-union-number", "0 UNION SELECT 'assay-key'-- ", b"assay-key"),
+    ("sql-union-quotes", "assay\" UNION SELECT 'assay-key'-- ", b"assay-key"),
+    ("sql-tautology", "assay' OR '1'='1", b""),
+    ("ldap-wildcard", "*)(|(kid=*", b""),
+    ("nul-cut", "assay\0", b""),
+];
+
+/// Seconds that an injected command would sleep.
+const SLEEP_S: u64 = 2;
+/// Commands that sleep, in the shells' ways of running one inside a word, and a database's.
+const SLEEPS: &[(&str, &str)] = &[
+    ("command-pipe", "assay|sleep 2"),
+    ("command-semicolon", "assay;sleep 2;"),
+    ("command-substitution", "$(sleep 2)"),
+    ("command-backticks", "`sleep 2`"),
+    ("sql-sleep", "assay' OR pg_sleep(2) IS NULL-- "),
+];
+
+pub(super) const INJECT: Check = Check {
+    id: "sig-kid-inject",
+    group: "SIG",
+    requirement: "kid names a key and is never part of a path, a query or a command",
+    sources: &[
+        "RFC 8725 section 3.10",
+        "RFC 7515 section 4.1.4",
+        "PortSwigger Web Security Academy: JWT kid path traversal",
+        "WSTG-SESS-10",
+        "CVE-2021-41106",
+    ],
+    levels: Levels::MUST,
+    needs: NEEDS,
+    variants: &["path-*", "absolute-*", "file-url", "encoded-path", "sql-*", "ldap-wildcard", "nul-cut", "command-*"],
+    isolation: Isolation::Shared,
+    cost: cost(90, 2),
+    intrusive: false,
+    flaws: &["kid-as-path", "kid-sql"],
+    sends: "tokens whose `kid` leads to a file or a query with a known result, under an HMAC keyed with that result; \
+            and some whose `kid` would make a shell sleep",
+    why: "who chooses the file or the row that is the key signs what they like, or runs commands",
+    remedy: "look kid up in a map of configured keys; refuse what is not there",
+    run: |probe| {
+        let genuine = genuine(probe)?;
+        let (alg, hash) = match genuine.algorithm {
+            Some(row) if row.family == Family::Hmac => (row.name, row.hash),
+            _ => ("HS256", Hash::Sha256),
+        };
+        let of = |kid: &str, key: &[u8]| {
+            genuine.forge.clone().header("alg", alg).header("kid", kid).sign_hmac(hash, key).token()
+        };
+        for (variant, kid, key) in INJECTIONS {
+            probe.refuse(variant, &of(kid, key))?;
+        }
+        for (variant, kid) in SLEEPS {
+            sleeps(probe, variant, &of(kid, b"assay-key"), &of("assay", b"assay-key"))?;
+        }
+        Ok(())
+    },
+};
+
+/// Wire to last byte.
+fn took(answer: &Answer) -> Duration {
+    answer.received.since(answer.sent).duration()
+}
+
+/// Whether a token delays the answer by what its command would sleep, twice in a row, and its harmless twin
+/// never does.
+fn sleeps(probe: &mut Probe<'_>, variant: &str, token: &str, twin: &str) -> Result<(), Stop> {
+    probe.offer(variant, token)?;
+    let long = Duration::from_millis(SLEEP_S * 1000 - 100);
+    let Some(way) = probe.ways().into_iter().next() else { return Err(Stop::needs(Need::VerifyWay)) };
+    let first = probe.present(&way, token)?;
+    if first.accepted() {
+        probe.fail_seen(Some(variant), "accepted", "refused", &first);
+        return Ok(());
+    }
+    if took(&first) < long {
+        probe.judge_refusal(Some(variant), "refused at once", &first);
+        return Ok(());
+    }
+    let quiet = probe.present(&way, twin)?;
+    let second = probe.present(&way, token)?;
+    if took(&second) >= long && took(&quiet) < long / 2 {
+        let summary = format!(
+            "two answers took {:.1} s and {:.1} s, its harmless twin {:.3} s",
+            took(&first).as_secs_f64(),
+            took(&second).as_secs_f64(),
+            took(&quiet).as_secs_f64()
+        );
+        probe.fail_told(Some(variant), "sleeps", "refused at once", summary, &second);
+    } else {
+        probe.inconclusive(Some(variant), "slow", "answers were slow for other reasons too");
+    }
+    Ok(())
+}
+
+pub(super) const TYPE: Check = Check {
+    id: "sig-kid-type",
+    group: "SIG",
+    requirement: "a kid that is no string, or no ordinary one, is refused without a server error",
+    sources: &["RFC 7515 section 4.1.4"],
+    levels: Levels::MUST,
+    needs: NEEDS,
+    variants: &["*", "*-empty-key"],
+    isolation: Isolation::Shared,
+    cost: cost(60, 2),
+    intrusive: false,
+    flaws: &["kid-proto"],
+    sends: "tokens whose `kid` is a number, null, an array, an object, `__proto__`, `constructor`, 64 kB long, or holds a NUL; \
+            under the old signature and under an HMAC with an empty key",
+    why: "a lookup by an unexpected type or name ends in a server error, or finds something that is no key",
+    remedy: "require a short string and look it up in a map without inherited members",
+    run: |probe| {
+        let genuine = genuine(probe)?;
+        let (alg, hash) = match genuine.algorithm {
+            Some(row) if row.family == Family::Hmac => (row.name, row.hash),
+            _ => ("HS256", Hash::Sha256),
+        };
+        let kids: [(&str, Value); 10] = [
+            ("number", json!(1)),
+            ("zero", json!(0)),
+            ("null", Value::Null),
+            ("array", json!(["assay"])),
+            ("object", json!({"kid": "assay"})),
+            ("true", json!(true)),
+            ("proto", json!("__proto__")),
+            ("constructor", json!("constructor")),
+            ("nul", json!("assay\0assay")),
+            ("long", json!("A".repeat(64 * 1024))),
+        ];
+        for (name, kid) in kids {
+            probe.refuse(name, &genuine.forge.clone().header("kid", kid.clone()).token())?;
+            if name != "long" {
+                let forge = genuine.forge.clone().header("alg", alg).header("kid", kid);
+                probe.refuse(&format!("{name}-empty-key"), &forge.sign_hmac(hash, b"").token())?;
+            }
+        }
+        Ok(())
+    },
+};

@@ -1,0 +1,146 @@
+//! Is base64url read as it was written, character by character?
+
+use super::super::material::{either_way, genuine};
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::probe::{Probe, Stop};
+use crate::jose::forge;
+
+/// Text that is no base64url, and how a variant calls it.
+const JUNK_TEXTS: &[(&str, &str)] = &[
+    ("exclamation", "!"),
+    ("question", "?"),
+    ("blank", " "),
+    ("line-end", "\r\n"),
+    ("percent", "%"),
+    ("non-ascii", "\u{e9}"),
+];
+
+pub(super) const JUNK: Check = Check {
+    id: "struct-b64-junk",
+    group: "STRUCT",
+    requirement: "a character outside of base64url makes a token invalid",
+    sources: &[
+        "RFC 4648 section 3.3",
+        "RFC 7515 section 2",
+        "draft-ietf-oauth-rfc8725bis section 3.14",
+        "GHSA-hxm8-2xgr-2p9m",
+        "Wycheproof JWS 360-371",
+    ],
+    levels: Levels::MUST,
+    needs: &[Need::JwtAccess, Need::VerifyWay],
+    variants: &["signature-*", "header-*", "payload-*", "end-*"],
+    isolation: Isolation::Shared,
+    cost: cost(110, 1),
+    intrusive: false,
+    flaws: &["lenient-b64"],
+    sends: "a genuine token with `!`, `?`, a blank, a line end, `%` or a letter with an accent inside a segment",
+    why: "many texts for one token: a denylist of texts, a cache or a rate limit by text is passed by any of them",
+    remedy: "decode with a strict decoder (most languages' default skips foreign characters), or compare the re-encoded text",
+    run: |probe| {
+        let genuine = genuine(probe)?.token;
+        for (at, place) in [(2, "signature"), (0, "header"), (1, "payload")] {
+            for (name, junk) in JUNK_TEXTS {
+                let middle = forge::segment(&genuine, at).len() / 2;
+                probe.refuse(&format!("{place}-{name}"), &forge::insert_junk(&genuine, at, middle, junk))?;
+            }
+        }
+        for (name, junk) in JUNK_TEXTS.iter().filter(|(name, _)| matches!(*name, "exclamation" | "percent")) {
+            probe.refuse(&format!("end-{name}"), &format!("{genuine}{junk}"))?;
+        }
+        Ok(())
+    },
+};
+
+pub(super) const ALPHABET: Check = Check {
+    id: "struct-b64-alphabet",
+    group: "STRUCT",
+    requirement: "`+` and `/` are not characters of a token",
+    sources: &["RFC 7515 section 2", "RFC 4648 section 5"],
+    levels: Levels::SHOULD,
+    needs: &[Need::JwtAccess, Need::VerifyWay],
+    variants: &["signature"],
+    isolation: Isolation::Shared,
+    cost: cost(10, 2),
+    intrusive: false,
+    flaws: &["std-b64"],
+    sends: "a genuine token whose signature is written with `+` and `/` instead of `-` and `_`",
+    why: "a second text for the same token passes whatever knows tokens by their text",
+    remedy: "decode with the URL-safe alphabet only",
+    run: |probe| {
+        // Three logins in four bring an HMAC signature with one of the two characters.
+        let mut token = genuine(probe)?.token;
+        for _ in 0..8 {
+            if let Some(changed) = forge::standard_alphabet(&token, 2) {
+                return probe.refuse("signature", &changed);
+            }
+            token = another(probe)?;
+        }
+        probe.inconclusive(Some("signature"), "no-such-token", "no genuine signature held `-` or `_`");
+        Ok(())
+    },
+};
+
+/// Another genuine token: re-signed where the key is known, else from a login.
+fn another(probe: &mut Probe<'_>) -> Result<String, Stop> {
+    if probe.has(Need::SigningKey)
+        && let Ok(forger) = probe.forger()
+        && probe.forgeable_ways().is_ok()
+    {
+        return forger.with_claim("assay", crate::conformance::forger::fresh_id(8));
+    }
+    probe.login()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
+}
+
+pub(super) const PADDING: Check = Check {
+    id: "struct-b64-padding",
+    group: "STRUCT",
+    requirement: "padding is left out of a token; whether it is tolerated is reported",
+    sources: &["RFC 7515 section 2", "RFC 4648 section 3.2"],
+    levels: Levels::INFO,
+    needs: &[Need::JwtAccess, Need::VerifyWay],
+    variants: &["signature-one", "signature-two"],
+    isolation: Isolation::Shared,
+    cost: cost(8, 1),
+    intrusive: false,
+    flaws: &[],
+    sends: "a genuine token with one and with two `=` after its signature",
+    why: "some gateways add padding, so both answers are legitimate; a server that takes it has several texts for one token",
+    remedy: "nothing need be changed; a server that knows tokens by their text should refuse padding",
+    run: |probe| {
+        let genuine = genuine(probe)?.token;
+        for (variant, padding) in [("signature-one", "="), ("signature-two", "==")] {
+            let token = format!("{genuine}{padding}");
+            probe.offer(variant, &token)?;
+            let mut answers = Vec::new();
+            for way in probe.ways() {
+                answers.extend(probe.present_value(&way, &token.clone().into())?);
+            }
+            either_way(probe, variant, &answers);
+        }
+        Ok(())
+    },
+};
+
+pub(super) const UNUSED_BITS: Check = Check {
+    id: "struct-b64-unused-bits",
+    group: "STRUCT",
+    requirement: "the unused bits of a segment's last character are zero",
+    sources: &["RFC 4648 section 3.5", "Wycheproof JWS 374"],
+    levels: Levels::SHOULD,
+    needs: &[Need::JwtAccess, Need::VerifyWay],
+    variants: &["signature"],
+    isolation: Isolation::Shared,
+    cost: cost(4, 1),
+    intrusive: false,
+    flaws: &["lenient-bits"],
+    sends: "a genuine token whose last character differs only in bits that no byte is made of",
+    why: "a second text for the same token passes whatever knows tokens by their text",
+    remedy: "decode with a decoder that refuses trailing bits, or know tokens by `jti`",
+    run: |probe| {
+        let genuine = genuine(probe)?;
+        match forge::set_unused_bits(&genuine.token, 2) {
+            Some(token) => probe.refuse("signature", &token),
+            None => Err(Stop::not_applicable(format!("a signature by {} leaves no unused bit", genuine.alg()))),
+        }
+    },
+};

@@ -1,0 +1,191 @@
+//! Are identifiers, scopes and kinds of tokens compared exactly, and as what they are?
+
+use serde_json::{Value, json};
+
+use super::super::material::genuine;
+use super::NEEDS;
+use crate::conformance::answer::Axis;
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::forger::{Forger, fresh_id};
+use crate::conformance::probe::{Control, Expect, Stop};
+use crate::conformance::session::Way;
+
+pub(super) const JTI: Check = Check {
+    id: "type-jti",
+    group: "TYPE",
+    requirement: "a refresh token whose jti is missing, no string or very long is refused cleanly, or can still be revoked",
+    sources: &["RFC 7519 section 4.1.7"],
+    levels: Levels::SHOULD,
+    needs: &[Need::Issue, Need::Refresh, Need::JwtRefresh, Need::SigningKey],
+    variants: &["number", "array", "object", "null", "missing", "long"],
+    isolation: Isolation::User,
+    cost: cost(40, 2),
+    intrusive: false,
+    flaws: &["crash-jti"],
+    sends: "signed refresh tokens whose `jti` is a number, [], {}, null, missing or 10 kB long, to refresh and to revoke",
+    why: "what cannot be put on a denylist cannot be revoked; what nobody expected ends in a server error",
+    remedy: "require a string of reasonable length where tokens are known by their `jti`",
+    run: |probe| {
+        let refresh = probe.fresh_refresh()?;
+        let forger = Forger::new(probe.target(), &refresh)?;
+        if forger.claim("jti").is_none() {
+            return Err(Stop::not_applicable("refresh tokens have no `jti`"));
+        }
+        let forge = |variant: &str| {
+            let forge = forger.forge();
+            match variant {
+                "number" => forge.claim("jti", 1),
+                "array" => forge.claim("jti", json!([])),
+                "object" => forge.claim("jti", json!({})),
+                "null" => forge.claim("jti", Value::Null),
+                "missing" => forge.without_claim("jti"),
+                _ => forge.claim("jti", fresh_id(128).repeat(80)),
+            }
+        };
+        let variants = ["number", "array", "object", "null", "missing", "long"];
+        for variant in variants {
+            probe.offer(variant, &forger.sign(forge(variant))?)?;
+        }
+        // Where no re-signed refresh token is taken, refusals say nothing, and only their manner is judged.
+        let control = forger.with_claim("assay", "control")?;
+        let forgeable = probe.refresh(&control)?.accepted();
+        for variant in variants {
+            let token = forger.sign(forge(variant))?;
+            if probe.has(Need::Revoke) {
+                let answer = probe.call_with_token("revoke", &token)?;
+                if matches!(answer.axis, Axis::Crashed(_) | Axis::Hung | Axis::Dropped(_)) {
+                    probe.fail_seen(Some(variant), &answer.finding(), "a clean answer to revoke", &answer);
+                    continue;
+                }
+            }
+            let answer = probe.refresh(&token)?;
+            if answer.accepted() && probe.has(Need::Revoke) {
+                probe.fail_seen(Some(variant), "accepted after revocation", "refused after it was revoked", &answer);
+            } else if answer.accepted() {
+                probe.pass(Some(variant), "accepted", "accepted, and there is no revocation to be evaded");
+            } else if forgeable {
+                probe.judge_refusal(Some(variant), "refused cleanly", &answer);
+            } else {
+                probe.judge_refusal(Some(variant), "refused cleanly (as every re-signed refresh token is)", &answer);
+            }
+        }
+        Ok(())
+    },
+};
+
+pub(super) const SCOPE: Check = Check {
+    id: "type-scope",
+    group: "TYPE",
+    requirement: "a scope counts as a whole word in a list, in its own case and type",
+    sources: &["RFC 6749 section 3.3", "RFC 6750 section 3.1", "RFC 9068 section 2.2.3"],
+    levels: Levels::MUST,
+    needs: NEEDS,
+    variants: &["longer", "prefixed", "upper-case", "other-separator", "inside-object", "empty", "array-of-longer"],
+    isolation: Isolation::Shared,
+    cost: cost(30, 1),
+    intrusive: false,
+    flaws: &["substring-scope"],
+    sends: "signed tokens whose scope contains the needed word as a part of another, in upper case, behind a comma, in an object",
+    why: "a search for the word in the text gives the right to whoever has a longer one",
+    remedy: "split at single blanks and compare whole words, case-sensitively",
+    run: |probe| {
+        let forger = probe.forger()?;
+        let name = ["scope", "scp"].into_iter().find(|n| forger.claim(n).is_some());
+        let Some((name, Value::String(own))) = name.and_then(|n| forger.claim(n).map(|v| (n, v))) else {
+            return Err(Stop::not_applicable("access tokens carry no scope as text"));
+        };
+        let Some(word) = own.split(' ').next().filter(|w| !w.is_empty()).map(str::to_owned) else {
+            return Err(Stop::not_applicable("the scope of access tokens is empty"));
+        };
+        // Every word is changed, so that whichever is needed is not there.
+        let each = |change: &dyn Fn(&str) -> String| own.split(' ').map(change).collect::<Vec<_>>().join(" ");
+        let mut inside = serde_json::Map::new();
+        inside.insert(word.clone(), json!(true));
+        let cases = [
+            ("longer", json!(each(&|w| format!("{w}-assay")))),
+            ("prefixed", json!(each(&|w| format!("assay-{w}")))),
+            ("upper-case", json!(each(&|w| w.to_uppercase()))),
+            ("other-separator", json!(format!("assay,{}", own.replace(' ', ",")))),
+            ("inside-object", Value::Object(inside)),
+            ("empty", json!("")),
+            ("array-of-longer", json!(own.split(' ').map(|w| format!("{w}-assay")).collect::<Vec<_>>())),
+        ];
+        for (variant, value) in &cases {
+            probe.offer(variant, &forger.with_claim(name, value.clone())?)?;
+        }
+        // Only a way that asks for a scope can be wrong about it.
+        let without = forger.with_claim(name, "assay-none")?;
+        let mut ways = Vec::new();
+        let scoped = Way {
+            operation: "scoped".to_owned(),
+            name: "scoped".to_owned(),
+            takes_refresh: false,
+            accepts_genuine: true,
+            refuses_nothing: true,
+        };
+        let asked = probe.target().has("scoped").then_some(scoped);
+        for way in probe.forgeable_ways()?.into_iter().chain(asked) {
+            if !probe.present(&way, &without)?.accepted() {
+                ways.push(way);
+            }
+        }
+        if ways.is_empty() {
+            return Err(Stop::not_applicable("no way asks for a scope: a token without any is accepted"));
+        }
+        for (variant, value) in &cases {
+            let token = Value::from(forger.with_claim(name, value.clone())?);
+            probe.expect(Some(variant), &token, &ways, Expect::Refused, Control::Resigned)?;
+        }
+        Ok(())
+    },
+};
+
+pub(super) const TOKEN_TYPE: Check = Check {
+    id: "type-token-type",
+    group: "TYPE",
+    requirement: "the claim that tells kinds of tokens apart is compared exactly and may not be missing",
+    sources: &["RFC 8725 section 3.12", "RFC 8725 section 3.11"],
+    levels: Levels::MUST,
+    needs: NEEDS,
+    variants: &["array", "upper-case", "null", "missing", "true", "object", "empty", "blank-appended"],
+    isolation: Isolation::Shared,
+    cost: cost(30, 1),
+    intrusive: false,
+    flaws: &["loose-type"],
+    sends: "signed access tokens whose type claim is [\"access\"], in upper case, null, missing, true, {}, empty",
+    why: "a loose comparison lets one kind of token do the work of another",
+    remedy: "require the claim to be the one string that is expected",
+    run: |probe| {
+        let _ = genuine(probe)?;
+        let Some((name, own)) = probe.profile().tokens.access.type_claim.iter().next() else {
+            return Err(Stop::not_applicable("the profile names no claim that tells kinds of tokens apart"));
+        };
+        let (name, own) = (name.clone(), own.clone());
+        let text = own.as_str().unwrap_or_default().to_owned();
+        let forger = probe.forger()?;
+        let cases = [
+            ("array", Some(json!([own]))),
+            ("upper-case", Some(json!(text.to_uppercase()))),
+            ("null", Some(Value::Null)),
+            ("missing", None),
+            ("true", Some(json!(true))),
+            ("object", Some(json!({}))),
+            ("empty", Some(json!(""))),
+            ("blank-appended", Some(json!(format!("{text} ")))),
+        ];
+        // A verify endpoint that takes every kind need not look at the claim; the others must.
+        let ways: Vec<Way> = probe.ways().into_iter().filter(|w| !w.takes_refresh).collect();
+        if ways.is_empty() {
+            return Err(Stop::not_applicable("every way takes several kinds of tokens on purpose"));
+        }
+        for (variant, value) in cases {
+            let forge = match value {
+                Some(value) => forger.forge().claim(&name, value),
+                None => forger.forge().without_claim(&name),
+            };
+            let token = Value::from(forger.sign(forge)?);
+            probe.expect(Some(variant), &token, &ways, Expect::Refused, Control::Resigned)?;
+        }
+        Ok(())
+    },
+};

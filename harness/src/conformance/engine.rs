@@ -1,0 +1,336 @@
+//! In what order do checks run, and what becomes of one that breaks?
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::clock;
+use crate::record::{CheckRecord, Grade, Level, Redactor, SkipReason, Verdict, Warning, WindowRecord};
+use crate::scenario::Budget;
+use crate::target::Target;
+use crate::wire::{Connection, TlsOptions};
+
+use super::calibrate;
+use super::descriptor::{Check, Isolation, Need};
+use super::known::{Deviation, Deviations};
+use super::outcome::{Observation, Outcome, conclude};
+use super::probe::{Probe, Stop};
+use super::select::Selection;
+use super::session::{Session, lock};
+
+/// Checks that run side by side: enough to hide waiting, few enough to leave a small server its workers.
+const SIDE_BY_SIDE: usize = 4;
+/// A run that takes longer than this within the CI budget is given up: what is left is inconclusive.
+const CI_RUN: Duration = Duration::from_secs(600);
+/// The same for the thorough budget.
+const THOROUGH_RUN: Duration = Duration::from_secs(6 * 3600);
+
+/// What happens while a target is examined.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The controls before anything: how many verify ways there are, and how many can be judged by.
+    Calibrated {
+        /// Ways of the profile.
+        ways: usize,
+        /// Ways that accept a genuine token and refuse nothing.
+        usable: usize,
+    },
+    /// A check begins.
+    Started {
+        /// Its id.
+        id: &'static str,
+        /// Checks that have ended.
+        done: usize,
+        /// Checks that run at all.
+        total: usize,
+    },
+    /// A check waits for the target's clock.
+    Waiting {
+        /// Its id.
+        id: &'static str,
+        /// For what.
+        what: String,
+        /// Whole seconds until it goes on.
+        seconds_left: u64,
+    },
+    /// A check has ended.
+    Finished {
+        /// Its record.
+        record: Box<CheckRecord>,
+        /// Checks that have ended, this one included.
+        done: usize,
+        /// Checks that run at all.
+        total: usize,
+    },
+}
+
+/// What to examine.
+pub struct Examination<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// Its name in the record.
+    pub topology: &'a str,
+    /// Which checks.
+    pub selection: &'a Selection,
+    /// What keeps secrets out of records; it learns the profile's by itself.
+    pub redactor: Redactor,
+    /// Log files of the server and its proxies, beyond those that the profile names.
+    pub logs: Vec<PathBuf>,
+    /// The same server without its proxy, where this is a proxied one.
+    pub peer: Option<&'a Target>,
+    /// The catalogue; [`catalogue`](super::catalogue) but in tests.
+    pub catalogue: &'a [&'static Check],
+    /// Told of everything that happens, from several threads.
+    pub on_event: &'a (dyn Fn(Event) + Sync),
+    /// Ends the examination early; what has been found stays.
+    pub cancel: &'a AtomicBool,
+}
+
+/// What an examination found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Every check of the catalogue, in its order; those that the user's filters leave out are not listed.
+    pub checks: Vec<CheckRecord>,
+    /// Measured expiry windows.
+    pub windows: Vec<WindowRecord>,
+    /// Doubts, and things left out.
+    pub warnings: Vec<Warning>,
+    /// Logins that were needed.
+    pub logins: u64,
+}
+
+/// Examines a target: calibrates, runs what is selected, grades.
+///
+/// # Errors
+/// A `known:` entry that cannot be read, in words for the user.
+pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
+    let deviations = deviations(e.target)?;
+    let mut findings = Findings::default();
+    for d in deviations.past() {
+        let text = format!(
+            "the known deviation `{}` is past its date ({}) and counts no more",
+            d.pattern,
+            d.until.as_deref().unwrap_or("-")
+        );
+        findings
+            .warnings
+            .push(Warning::new("known-past", text).at(e.topology).hint("mend the target, or give `until` a later day"));
+    }
+    let has = capabilities(e.target, e.peer, &e.logs, e.selection.budget);
+    let mut session = Session::new(e.target, e.topology, e.cancel, redactor(e.target, &e.redactor));
+    session.has = has;
+    session.peer = e.peer;
+    session.logs = e.logs.clone();
+    session.budget = e.selection.budget;
+    session.deadline = clock::mono() + (if e.selection.budget == Budget::Ci { CI_RUN } else { THOROUGH_RUN }).into();
+    let reachable = reach(e.target);
+    if reachable.is_ok() {
+        calibrate::calibrate(&mut session, e.on_event, &mut findings.warnings);
+    }
+    let plan = Plan::new(e, &session);
+    let mut records: Vec<(usize, CheckRecord)> = Vec::new();
+    let grade = |index: usize, level: Level, outcome: Outcome| {
+        let check = e.catalogue[index];
+        let reason = outcome.observations.first().and_then(|o| o.reason.as_ref());
+        let required = e.selection.requires(check, reason);
+        (index, conclude(check, level, e.topology, outcome, &deviations, required))
+    };
+    for (index, reason) in &plan.skipped {
+        let level = e.catalogue[*index].level(e.target.profile.dialect).unwrap_or(Level::Info);
+        records.push(grade(*index, level, Outcome::skip(reason.clone())));
+    }
+    match reachable {
+        Err(why) => {
+            findings.warnings.push(Warning::new("unreachable", why.clone()).at(e.topology).hint("is the server up?"));
+            for (index, level) in plan.all() {
+                let outcome = Outcome {
+                    observations: vec![Observation::new(None, Verdict::Inconclusive, "unreachable", why.clone())],
+                    ..Outcome::default()
+                };
+                records.push(grade(index, level, outcome));
+            }
+        }
+        Ok(()) => {
+            let total = plan.all().count();
+            let done = AtomicUsize::new(0);
+            let finished: Mutex<Vec<(usize, CheckRecord)>> = Mutex::new(Vec::new());
+            let run = |(index, level): (usize, Level)| {
+                let check = e.catalogue[index];
+                (e.on_event)(Event::Started { id: check.id, done: done.load(Ordering::Relaxed), total });
+                let outcome = run_one(&session, check, e.on_event);
+                let record = grade(index, level, outcome);
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                (e.on_event)(Event::Finished { record: Box::new(record.1.clone()), done, total });
+                lock(&finished).push(record);
+            };
+            let next = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..SIDE_BY_SIDE.min(plan.beside.len()) {
+                    scope.spawn(|| {
+                        while let Some(item) = plan.beside.get(next.fetch_add(1, Ordering::Relaxed)) {
+                            run(*item);
+                        }
+                    });
+                }
+            });
+            for item in plan.alone.iter().chain(&plan.last) {
+                run(*item);
+            }
+            records.append(&mut lock(&finished));
+        }
+    }
+    records.sort_by_key(|(index, _)| *index);
+    findings.checks = records.into_iter().map(|(_, record)| record).collect();
+    let ids: Vec<&str> = e.catalogue.iter().map(|c| c.id).collect();
+    findings.checks.extend(deviations.unmatched(&ids).into_iter().map(|d| stale(d, e.topology)));
+    findings.windows = session.windows();
+    findings.logins = session.logins();
+    Ok(findings)
+}
+
+/// Runs one check. A panic of its own is a fault of ours, and takes nothing else down.
+pub(super) fn run_one(session: &Session<'_>, check: &'static Check, on_event: &(dyn Fn(Event) + Sync)) -> Outcome {
+    let mut probe = Probe::new(session, check, on_event, None);
+    let ended = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut probe)));
+    let ended = ended.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(Stop::Harness(format!("the check broke: {}", session.redact(text))))
+    });
+    probe.finish(ended)
+}
+
+/// What runs when.
+struct Plan {
+    beside: Vec<(usize, Level)>,
+    alone: Vec<(usize, Level)>,
+    last: Vec<(usize, Level)>,
+    skipped: Vec<(usize, SkipReason)>,
+}
+
+impl Plan {
+    fn new(e: &Examination<'_>, session: &Session<'_>) -> Plan {
+        let mut plan = Plan { beside: vec![], alone: vec![], last: vec![], skipped: vec![] };
+        for (index, check) in e.catalogue.iter().enumerate() {
+            if e.selection.filtered_out(check) {
+                continue;
+            }
+            match e.selection.admit(check, e.target.profile.dialect, &session.has) {
+                Err(reason) => plan.skipped.push((index, reason)),
+                Ok(level) => match check.isolation {
+                    Isolation::Shared | Isolation::User => plan.beside.push((index, level)),
+                    Isolation::Exclusive => plan.alone.push((index, level)),
+                    Isolation::Last => plan.last.push((index, level)),
+                },
+            }
+        }
+        // The long ones first, so that the short ones fill the gaps.
+        plan.beside.sort_by_key(|(index, _)| std::cmp::Reverse(e.catalogue[*index].cost.seconds));
+        plan
+    }
+
+    fn all(&self) -> impl Iterator<Item = (usize, Level)> + '_ {
+        self.beside.iter().chain(&self.alone).chain(&self.last).copied()
+    }
+}
+
+fn reach(target: &Target) -> Result<(), String> {
+    Connection::open(&target.endpoint, &TlsOptions::default(), Duration::from_secs(5))
+        .map(|_| ())
+        .map_err(|error| format!("the target cannot be reached: {error}"))
+}
+
+/// The profile's `known:` entries that hold today.
+fn deviations(target: &Target) -> Result<Deviations, String> {
+    let list: Vec<Deviation> = target
+        .profile
+        .known
+        .iter()
+        .map(|(pattern, known)| Deviation {
+            pattern: pattern.clone(),
+            reason: known.reason.clone(),
+            until: known.until.clone(),
+        })
+        .collect();
+    Deviations::new(&list, clock::utc_text().get(..10).unwrap_or_default())
+}
+
+/// An entry under `known:` that names no check: as stale as one whose check no longer fails.
+fn stale(d: &Deviation, topology: &str) -> CheckRecord {
+    CheckRecord {
+        id: d.pattern.clone(),
+        group: "KNOWN".into(),
+        requirement: "a known deviation names a check of the catalogue".into(),
+        sources: Vec::new(),
+        level: Level::Must,
+        topology: topology.into(),
+        verdict: Verdict::NotApplicable,
+        grade: Grade::StaleKnown,
+        reason: Some(SkipReason::NotApplicable("no check has this id".into())),
+        summary: format!("the profile lists `{}` as known, but no check has this id", d.pattern),
+        known: Some(d.reason.clone()),
+        finding: "no-such-check".into(),
+        variants: Vec::new(),
+        evidence: Vec::new(),
+        requests: 0,
+        duration_ms: 0,
+    }
+}
+
+pub(super) fn redactor(target: &Target, given: &Redactor) -> Redactor {
+    let mut redactor = given.clone();
+    for secret in target.secrets() {
+        redactor.learn(&secret);
+    }
+    redactor
+}
+
+/// What a profile and a run provide.
+pub fn capabilities(target: &Target, peer: Option<&Target>, logs: &[PathBuf], budget: Budget) -> HashSet<Need> {
+    use crate::target::TokenFormat::Opaque;
+    let p = &target.profile;
+    let mut has = HashSet::new();
+    let mut give = |need: Need, given: bool| {
+        if given {
+            has.insert(need);
+        }
+    };
+    let operation = |name: &str| p.operations.get(name);
+    let ways = p.verify_ways();
+    give(Need::Issue, operation("issue").is_some());
+    give(Need::Refresh, operation("refresh").is_some());
+    give(Need::Rotation, operation("refresh").is_some_and(|o| o.rotates == Some(true)));
+    give(Need::Revoke, operation("revoke").is_some());
+    give(Need::VerifyWay, !ways.is_empty());
+    give(Need::Resource, operation("verify.resource").is_some());
+    give(Need::SecondWay, ways.len() > 1);
+    let jwt_access = p.tokens.access.format != Some(Opaque);
+    give(Need::JwtAccess, jwt_access);
+    give(Need::JwtRefresh, operation("refresh").is_some() && p.tokens.refresh.format != Some(Opaque));
+    let forge = p.keys.sign.is_some() && jwt_access && !p.stateful_access;
+    give(Need::SigningKey, forge);
+    give(Need::PublicKey, p.keys.verify.is_some() || operation("keys").is_some());
+    let longest = if budget == Budget::Ci { 15.0 } else { 3600.0 };
+    let short = p.tokens.access.lifetime_s.is_some_and(|life| life <= longest);
+    give(Need::ForgeOrWait, forge || short);
+    give(Need::SecondUser, p.second_user.is_some());
+    give(Need::SecondClient, p.second_client.is_some());
+    for (need, hook) in [
+        (Need::DisableUser, "disable_user"),
+        (Need::DeleteUser, "delete_user"),
+        (Need::RotateKeys, "rotate_keys"),
+        (Need::Restart, "restart"),
+        (Need::Clock, "advance_clock"),
+    ] {
+        give(need, target.has_hook(hook));
+    }
+    give(Need::Logs, !p.logs.is_empty() || !logs.is_empty());
+    give(Need::Peer, peer.is_some());
+    has
+}

@@ -1,0 +1,243 @@
+//! How long is a token accepted, measured with requests? Forge-and-bisect, and genuine short-lived tokens.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::record::WindowRecord;
+
+use super::answer::{Answer, Axis};
+use super::descriptor::Need;
+use super::forger::{Forger, decode};
+use super::probe::{Probe, Stop};
+use super::session::Way;
+use super::window::{self, Bounds, LADDER, Offset};
+
+/// Distance of the twins that are sent across the cut-off.
+const TWIN_SPACING: Duration = Duration::from_millis(25);
+/// At most this many twins for one cut-off: 2.5 s.
+const TWINS: usize = 100;
+
+/// Which claim's instant is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// Acceptance ends at `exp`.
+    Exp,
+    /// Acceptance begins at `nbf`.
+    Nbf,
+}
+
+/// The cut-off of one way and what else the exchanges showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cut {
+    /// Seconds after the claim's instant, harness clock. For `nbf` it is the begin of acceptance.
+    pub bounds: Bounds,
+    /// Server clock minus ours, by `Date` headers.
+    pub offset: Offset,
+    /// Requests.
+    pub probes: u64,
+    /// The ladder went from refused to accepted and back: no single cut-off.
+    pub unanswered: u64,
+}
+
+impl Cut {
+    fn see(&mut self, edge: Edge, instant: i64, answer: &Answer) {
+        self.probes += 1;
+        let (sent, received) = (clock::unix_at(answer.sent), clock::unix_at(answer.received));
+        if let Some(date) = answer.reply.as_ref().and_then(|r| r.header("date")).and_then(window::parse_http_date) {
+            self.offset.see(date, sent, received);
+        }
+        let at = instant as f64;
+        match (&answer.axis, edge) {
+            (Axis::Accepted, Edge::Exp) => self.bounds.see(true, sent - at, received - at),
+            (Axis::Refused, Edge::Exp) => self.bounds.see(false, sent - at, received - at),
+            // Before nbf it is refused, after it accepted: the same bounds with the sides exchanged.
+            (Axis::Accepted, Edge::Nbf) => self.bounds.see(false, sent - at, received - at),
+            (Axis::Refused, Edge::Nbf) => self.bounds.see(true, sent - at, received - at),
+            _ => self.unanswered += 1,
+        }
+    }
+}
+
+/// Measures a cut-off with forged tokens: the ladder, bisection to a second, twins across the last second.
+///
+/// # Errors
+/// When the run ends; inconclusive where the ends of the ladder do not answer as they must.
+pub fn forged(p: &mut Probe<'_>, way: &Way, forger: &Forger, edge: Edge) -> Result<Cut, Stop> {
+    let mut cut = Cut::default();
+    // For nbf the ladder is turned round: an age of 300 is a token that begins in 300 s.
+    let sign = if edge == Edge::Exp { 1 } else { -1 };
+    let mut held = *LADDER.first().unwrap_or(&-300);
+    let mut gone = i64::MAX;
+    for age in LADDER.iter().copied().filter(|a| edge == Edge::Exp || *a <= 3600) {
+        match shown(p, way, forger, edge, sign * age, &mut cut)? {
+            Some(true) => held = held.max(age),
+            Some(false) => gone = gone.min(age),
+            None => {}
+        }
+    }
+    if gone == i64::MAX || !cut.bounds.closed() && cut.bounds.contradictions == 0 {
+        return Ok(cut);
+    }
+    let (mut low, mut high) = (held.min(gone - 1), gone);
+    while let Some(age) = window::bisect(low, high) {
+        match shown(p, way, forger, edge, sign * age, &mut cut)? {
+            Some(true) => low = age,
+            Some(false) => high = age,
+            None => break,
+        }
+    }
+    if cut.bounds.contradictions == 0 && cut.bounds.closed() {
+        twins(p, way, forger, edge, &mut cut)?;
+    }
+    Ok(cut)
+}
+
+/// Shows a token whose instant lies `age` seconds in the past. Whether it still counts as on the near side.
+fn shown(
+    p: &mut Probe<'_>,
+    way: &Way,
+    forger: &Forger,
+    edge: Edge,
+    age: i64,
+    cut: &mut Cut,
+) -> Result<Option<bool>, Stop> {
+    let instant = clock::unix().floor() as i64 - age;
+    let token = token(forger, edge, instant)?;
+    let answer = p.present(way, &token)?;
+    cut.see(edge, instant, &answer);
+    Ok(match (&answer.axis, edge) {
+        (Axis::Accepted, _) => Some(true),
+        (Axis::Refused, _) => Some(false),
+        _ => None,
+    })
+}
+
+fn token(forger: &Forger, edge: Edge, instant: i64) -> Result<String, Stop> {
+    match edge {
+        Edge::Exp => forger.ending(instant),
+        Edge::Nbf => {
+            let now = clock::unix().floor() as i64;
+            forger.sign(forger.forge().claim("nbf", instant).claim("exp", now.max(instant) + 600))
+        }
+    }
+}
+
+/// Twins (one instant, each its own `jti`) sent every 25 ms across the last second of the bracket.
+fn twins(p: &mut Probe<'_>, way: &Way, forger: &Forger, edge: Edge, cut: &mut Cut) -> Result<(), Stop> {
+    let (low, high) = (cut.bounds.low, cut.bounds.high);
+    // The instant for which the bracket begins a little ahead of now.
+    let instant = (clock::unix() + 0.2 - low).ceil() as i64;
+    let tokens: Vec<String> = (0..TWINS).map(|_| token(forger, edge, instant)).collect::<Result<_, _>>()?;
+    let begin = instant as f64 + low - 0.05;
+    let end = instant as f64 + high + 0.1;
+    let wait = begin - clock::unix();
+    if wait > 0.0 {
+        p.pause(Duration::from_secs_f64(wait.min(3.0)), "the edge of a forged token's life")?;
+    }
+    let mut across = 0;
+    for token in &tokens {
+        if clock::unix() > end {
+            break;
+        }
+        let answer = p.present(way, token)?;
+        cut.see(edge, instant, &answer);
+        let beyond = (edge == Edge::Exp) != answer.accepted();
+        across = if beyond { across + 1 } else { 0 };
+        if across >= 4 {
+            break;
+        }
+        std::thread::sleep(TWIN_SPACING);
+    }
+    Ok(())
+}
+
+/// Measures the end of genuine short-lived tokens: each is shown exactly once, at its own delay, so that a verdict
+/// that is cached or a session that slides cannot move the edge. `until_s`: the last delay after the end.
+///
+/// # Errors
+/// When the run ends, or no token comes.
+pub fn short_lived(p: &mut Probe<'_>, way: &Way, life_s: f64, until_s: f64) -> Result<Cut, Stop> {
+    const DELAYS: &[f64] = &[
+        -1.5, -0.5, -0.25, 0.05, 0.25, 0.5, 0.75, 1.0, 1.25, 1.6, 2.1, 5.2, 6.2, 10.2, 11.2, 15.2, 16.2, 30.2, 31.2,
+        60.2, 61.2, 120.2, 121.2, 300.2, 301.2,
+    ];
+    let mut plan: Vec<(f64, i64, String)> = Vec::new();
+    let first = p.login()?;
+    let mut refresh = first.refresh.clone().filter(|_| p.has(Need::Refresh));
+    let kills = p.profile().operations.get("refresh").is_some_and(|o| o.kills_old_access == Some(true));
+    let mut issued = first;
+    for delay in DELAYS.iter().filter(|d| **d <= until_s) {
+        let access = issued.access.clone().ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+        let exp = decode(&access).and_then(|(_, c)| c.get("exp").and_then(Value::as_f64));
+        let exp = exp.unwrap_or(clock::unix() + life_s).round() as i64;
+        plan.push((exp as f64 + delay, exp, access));
+        issued = match refresh.take().filter(|_| !kills) {
+            Some(token) => {
+                let next = p.refreshed(&token)?;
+                refresh = Some(next.refresh.clone().unwrap_or(token));
+                next
+            }
+            None => p.login()?,
+        };
+    }
+    plan.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut cut = Cut::default();
+    let mut refused = 0;
+    for (at, exp, token) in plan {
+        let wait = at - clock::unix();
+        if wait > 0.0 {
+            p.pause(Duration::from_secs_f64(wait), "the end of a short-lived token")?;
+        }
+        let answer = p.present(way, &token)?;
+        cut.see(Edge::Exp, exp, &answer);
+        refused = if answer.refused() { refused + 1 } else { 0 };
+        // Refused from one default to the next but one: the end has been seen.
+        if refused >= 3 && clock::unix() - exp as f64 > 2.0 {
+            break;
+        }
+    }
+    Ok(cut)
+}
+
+/// The record of a measured cut-off.
+pub fn record(p: &Probe<'_>, way: &str, edge: Edge, method: &str, cut: &Cut, lifetime: Option<f64>) -> WindowRecord {
+    let closed = cut.bounds.closed();
+    // For nbf acceptance begins at the cut-off, so the sides change places and the leeway its sign.
+    let leeway = match edge {
+        Edge::Exp => cut.offset.interval().and_then(|o| window::leeway(&cut.bounds, o)),
+        Edge::Nbf => cut.offset.interval().and_then(|o| window::leeway(&cut.bounds, o)).map(|(l, h)| (-h, -l)),
+    };
+    let finite = |v: f64| v.is_finite().then_some(v);
+    let (low, high) = (finite(cut.bounds.low), finite(cut.bounds.high));
+    let (last_accepted_s, first_refused_s) = if edge == Edge::Exp { (low, high) } else { (high, low) };
+    let note = if cut.bounds.contradictions > 0 {
+        Some(format!(
+            "no single cut-off explains the answers: they overlap by {:.1} s (instances that disagree, or a cached verdict)",
+            cut.bounds.excess()
+        ))
+    } else if !closed && edge == Edge::Exp && high.is_none() {
+        Some("no end was seen: even the oldest token was accepted".to_owned())
+    } else if !closed {
+        Some("the edge was not bracketed".to_owned())
+    } else {
+        leeway.map(window::nearest)
+    };
+    WindowRecord {
+        topology: p.session.topology.to_owned(),
+        endpoint: way.to_owned(),
+        claim: if edge == Edge::Exp { "exp" } else { "nbf" }.to_owned(),
+        method: method.to_owned(),
+        lifetime_s: lifetime,
+        last_accepted_s,
+        first_refused_s,
+        leeway_s: leeway,
+        offset_s: cut.offset.interval(),
+        offset_source: cut.offset.interval().map(|_| "date-header".to_owned()),
+        boundary: leeway.and_then(window::boundary).map(str::to_owned),
+        probes: cut.probes,
+        contradictions: cut.bounds.contradictions,
+        note,
+    }
+}

@@ -1,0 +1,34 @@
+//! Does the target do what it must? The catalogue of checks, and the engine that runs them.
+//!
+//! A check is a static [`Check`] in a family file under `checks/`; it is handed a [`Probe`] and tells it what it
+//! saw. [`examine`] calibrates, runs what a [`Selection`] admits, and grades by [`record::grade`](crate::record::grade).
+//! [`kill_matrix`] proves that every check can fail; [`forge`] makes the token of a finding again.
+
+mod admin;
+mod answer;
+mod calibrate;
+mod catalogue;
+pub mod checks;
+mod descriptor;
+mod engine;
+mod forger;
+mod known;
+mod listener;
+mod measure;
+mod outcome;
+mod probe;
+mod reproduce;
+mod select;
+mod session;
+pub mod window;
+
+pub use answer::{Answer, Axis, challenges};
+pub use catalogue::{catalogue, find};
+pub use descriptor::{Check, Cost, Isolation, Levels, Need, cost};
+pub use engine::{Event, Examination, Findings, capabilities, examine};
+pub use forger::{Forger, decode, fresh_id};
+pub use known::{Deviation, Deviations, Listed};
+pub use outcome::{EVIDENCE_LIMIT, Observation, Outcome, conclude};
+pub use probe::{Control, Expect, Probe, Stop};
+pub use select::Selection;
+pub use session::{FRESH_S, PATIENCE, Presented, Session, Way};

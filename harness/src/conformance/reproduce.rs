@@ -1,0 +1,231 @@
+//! How does a reader see a finding again? The request redacted, and lines for a shell.
+
+use bytes::Bytes;
+
+use super::answer::Answer;
+use super::descriptor::Check;
+use super::session::Session;
+use crate::wire::encode;
+
+/// Bytes of a request or a reply that are kept as evidence.
+const TEXT_LIMIT: usize = 2_000;
+
+/// Texts of one exchange.
+pub(super) struct Lines {
+    pub request: String,
+    pub response: Option<String>,
+    pub curl: Option<String>,
+    pub httpie: Option<String>,
+}
+
+/// What stands for a secret in a shell line.
+struct Secret<'a> {
+    value: &'a str,
+    name: &'static str,
+}
+
+/// The texts of an exchange. The token is made again by `assay forge`; passwords are shell variables.
+pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>, answer: &Answer) -> Lines {
+    let bytes = encode(&answer.request, &session.target.endpoint);
+    let opaque = answer.token.as_deref().unwrap_or_default();
+    let shown = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        let text = if opaque.len() > 3 { text.replace(opaque, &stand_in(session, opaque)) } else { text.into_owned() };
+        short(&session.redact(&text))
+    };
+    let request = shown(&bytes);
+    let response = answer.reply.as_ref().map(|reply| {
+        let mut all = reply.head.clone();
+        all.extend_from_slice(&reply.body);
+        shown(&all)
+    });
+    let profile = &session.target.profile;
+    let mut secrets: Vec<Secret<'_>> = Vec::new();
+    if let Some(token) = answer.token.as_deref().filter(|t| !t.is_empty()) {
+        secrets.push(Secret { value: token, name: "TOKEN" });
+    }
+    let user = session.target.user().ok().flatten();
+    if let Some(user) = &user {
+        secrets.push(Secret { value: &user.password, name: "PASSWORD" });
+    }
+    if let Some(secret) = profile.client.as_ref().and_then(|c| c.secret.as_deref()) {
+        secrets.push(Secret { value: secret, name: "CLIENT_SECRET" });
+    }
+    let url = session.target.endpoint.url();
+    let prelude = if answer.token.is_some() {
+        let name = variant.map_or_else(|| check.id.to_owned(), |v| format!("{}/{v}", check.id));
+        let source = if profile.source.is_empty() { &profile.name } else { &profile.source };
+        let variant = profile.variant.as_ref().map(|v| format!(" --variant {}", word(v))).unwrap_or_default();
+        let (name, url, source) = (word(&name), word(&url), word(source));
+        format!("TOKEN=$(assay forge {name} --target {url} --profile {source}{variant})\n")
+    } else {
+        String::new()
+    };
+    let curl = curl_line(&answer.request, &url, &secrets).map(|line| format!("{prelude}{line}"));
+    let httpie = httpie_line(&answer.request, &url, &secrets).map(|line| format!("{prelude}{line}"));
+    Lines { request, response, curl, httpie }
+}
+
+fn stand_in(session: &Session<'_>, token: &str) -> String {
+    format!("<token {}>", session.view(token).fingerprint)
+}
+
+fn short(text: &str) -> String {
+    if text.len() <= TEXT_LIMIT {
+        return text.to_owned();
+    }
+    let end = (0..=TEXT_LIMIT).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}... ({} bytes in all)", &text[..end], text.len())
+}
+
+/// The `curl` line of a request; none where a shell cannot say it (NUL, bytes that are no text).
+fn curl_line(request: &http::Request<Bytes>, url: &str, secrets: &[Secret<'_>]) -> Option<String> {
+    let mut words = vec!["curl -sS -i".to_owned()];
+    let body = std::str::from_utf8(request.body()).ok()?;
+    let method = request.method().as_str();
+    match (method, body.is_empty()) {
+        ("GET", true) | ("POST", false) => {}
+        ("HEAD", _) => words.push("--head".into()),
+        _ => words.push(format!("-X {method}")),
+    }
+    for (name, value) in request.headers() {
+        let value = std::str::from_utf8(value.as_bytes()).ok()?;
+        match basic_user(name.as_str(), value) {
+            Some(pair) => words.push(format!("-u {}", quote(&pair, secrets)?)),
+            None => words.push(format!("-H {}", quote(&format!("{name}: {value}"), secrets)?)),
+        }
+    }
+    if !body.is_empty() {
+        words.push(format!("--data-raw {}", quote(body, secrets)?));
+    }
+    let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+    words.push(quote(&format!("{url}{path}"), secrets)?);
+    Some(words.join(" "))
+}
+
+/// The same for HTTPie.
+fn httpie_line(request: &http::Request<Bytes>, url: &str, secrets: &[Secret<'_>]) -> Option<String> {
+    let body = std::str::from_utf8(request.body()).ok()?;
+    let mut words = vec!["http --ignore-stdin -v".to_owned()];
+    let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+    let mut headers = Vec::new();
+    for (name, value) in request.headers() {
+        let value = std::str::from_utf8(value.as_bytes()).ok()?;
+        match basic_user(name.as_str(), value) {
+            Some(pair) => words.push(format!("-a {}", quote(&pair, secrets)?)),
+            None => headers.push(quote(&format!("{name}:{value}"), secrets)?),
+        }
+    }
+    if !body.is_empty() {
+        words.push(format!("--raw {}", quote(body, secrets)?));
+    }
+    words.push(request.method().as_str().to_owned());
+    words.push(quote(&format!("{url}{path}"), secrets)?);
+    words.extend(headers);
+    Some(words.join(" "))
+}
+
+/// `id:secret` of an `Authorization: Basic` header.
+fn basic_user(name: &str, value: &str) -> Option<String> {
+    use base64::Engine as _;
+    if !name.eq_ignore_ascii_case("authorization") {
+        return None;
+    }
+    let encoded = value.strip_prefix("Basic ")?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// A word of a shell command in which secrets are variables: `'Authorization: Bearer '"$TOKEN"`.
+fn quote(text: &str, secrets: &[Secret<'_>]) -> Option<String> {
+    if text.contains('\0') {
+        return None;
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    'next: while !rest.is_empty() {
+        let hit = secrets
+            .iter()
+            .flat_map(|s| spellings(s.value).into_iter().map(move |v| (v, s.name)))
+            .filter(|(v, _)| v.len() >= 4)
+            .filter_map(|(v, name)| rest.find(&v).map(|at| (at, v.len(), name)))
+            .min_by_key(|(at, len, _)| (*at, std::cmp::Reverse(*len)));
+        let Some((at, len, name)) = hit else {
+            out.push_str(&word(rest));
+            break 'next;
+        };
+        if at > 0 {
+            out.push_str(&word(&rest[..at]));
+        }
+        out.push_str(&format!("\"${name}\""));
+        rest = &rest[at + len..];
+    }
+    Some(if out.is_empty() { "''".into() } else { out })
+}
+
+/// How a secret may be written inside a request: as it is, or form-encoded.
+fn spellings(value: &str) -> Vec<String> {
+    let form: String = value
+        .bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => (b as char).to_string(),
+            _ => format!("%{b:02X}"),
+        })
+        .collect();
+    if form == value { vec![form] } else { vec![value.to_owned(), form] }
+}
+
+/// One word for a POSIX shell.
+pub(super) fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets<'a>(token: &'a str, password: &'a str) -> Vec<Secret<'a>> {
+        vec![Secret { value: token, name: "TOKEN" }, Secret { value: password, name: "PASSWORD" }]
+    }
+
+    #[test]
+    fn a_curl_line_holds_no_token_and_survives_a_shell() {
+        let request = http::Request::post("/api/token/verify/")
+            .header("content-type", "application/json")
+            .body(Bytes::from_static(br#"{"token":"eyJ.x.y","note":"it's"}"#))
+            .unwrap();
+        let line = curl_line(&request, "http://127.0.0.1:1", &secrets("eyJ.x.y", "correct-horse-9")).unwrap();
+        assert_eq!(
+            line,
+            r#"curl -sS -i -H 'content-type: application/json' --data-raw '{"token":"'"$TOKEN"'","note":"it'\''s"}' http://127.0.0.1:1/api/token/verify/"#
+        );
+    }
+
+    #[test]
+    fn basic_credentials_become_a_user_with_a_variable() {
+        let request = http::Request::post("/o/token/")
+            .header("authorization", "Basic aWQ6Y29ycmVjdC1ob3JzZS05")
+            .body(Bytes::from_static(b"grant_type=password"))
+            .unwrap();
+        let line = curl_line(&request, "http://h", &secrets("unused-token", "correct-horse-9")).unwrap();
+        assert!(line.contains(r#"-u id:"$PASSWORD""#), "{line}");
+        let line = httpie_line(&request, "http://h", &secrets("unused-token", "correct-horse-9")).unwrap();
+        assert!(line.contains(r#"-a id:"$PASSWORD""#) && line.contains("--raw"), "{line}");
+    }
+
+    #[test]
+    fn what_no_shell_can_say_has_no_line() {
+        let request = http::Request::post("/x").body(Bytes::from_static(b"a\0b")).unwrap();
+        assert_eq!(curl_line(&request, "http://h", &[]), None);
+    }
+
+    #[test]
+    fn long_texts_are_cut_with_their_length() {
+        let text = "\u{e9}".repeat(3_000);
+        assert!(short(&text).ends_with("(6000 bytes in all)"));
+    }
+}

@@ -1,0 +1,209 @@
+//! What do all probes of one examination share? The target, the token pool, the calibration, the controls.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::record::{Redactor, WindowRecord};
+use crate::target::{Issued, Target};
+use crate::units::Nanos;
+
+use super::descriptor::Need;
+
+/// The longest that one answer may take before it counts as a hang. Well above the slowest password hash met
+/// (0.4 s), well below what a caller would wait.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a pooled access token must still live to be used as a control.
+pub const FRESH_S: f64 = 15.0;
+/// At most this many presentations are remembered for the check that compares the verify ways.
+const LEDGER_LIMIT: usize = 20_000;
+
+/// One way to have a token judged: an operation `verify.<name>` of the profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The operation: `verify.resource`.
+    pub operation: String,
+    /// Its short name: `resource`.
+    pub name: String,
+    /// It takes refresh tokens too, on purpose.
+    pub takes_refresh: bool,
+    /// Calibration: a genuine token was accepted.
+    pub accepts_genuine: bool,
+    /// Calibration: a request without a token was refused.
+    pub refuses_nothing: bool,
+}
+
+impl Way {
+    /// Whether a refusal there says anything.
+    pub fn usable(&self) -> bool {
+        self.accepts_genuine && self.refuses_nothing
+    }
+}
+
+/// One presentation of a token, remembered for the comparison of the ways.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// Which check, which part.
+    pub by: String,
+    /// The token.
+    pub token: String,
+    /// The way's name.
+    pub way: String,
+    /// Raised whenever the probe changes state: presentations of one epoch can be compared.
+    pub epoch: u64,
+    /// Whether it was accepted.
+    pub accepted: bool,
+    /// When the answer was there (monotonic).
+    pub at: Nanos,
+}
+
+/// A genuine pair of tokens and how long the access token may still be used.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What the server issued.
+    pub issued: Issued,
+    /// When to stop using the access token (monotonic).
+    pub use_until: Nanos,
+}
+
+/// What all probes share.
+pub struct Session<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// Its name in the record.
+    pub topology: &'a str,
+    /// Ends everything early.
+    pub cancel: &'a AtomicBool,
+    /// The whole run's deadline (monotonic).
+    pub deadline: Nanos,
+    /// What the target and the run provide.
+    pub has: HashSet<Need>,
+    /// The verify ways as calibrated.
+    pub ways: Vec<Way>,
+    /// The same server without its proxy.
+    pub peer: Option<&'a Target>,
+    /// Log files of the server (and of the proxy, where it has one).
+    pub logs: Vec<std::path::PathBuf>,
+    /// How long checks may take.
+    pub budget: crate::scenario::Budget,
+    redactor: Mutex<Redactor>,
+    pool: Mutex<Option<Held>>,
+    controls: Mutex<HashMap<String, bool>>,
+    ledger: Mutex<Vec<Presented>>,
+    windows: Mutex<Vec<WindowRecord>>,
+    logins: AtomicU64,
+    epochs: AtomicU64,
+}
+
+impl<'a> Session<'a> {
+    /// A session that is not calibrated yet.
+    pub fn new(target: &'a Target, topology: &'a str, cancel: &'a AtomicBool, redactor: Redactor) -> Session<'a> {
+        Session {
+            target,
+            topology,
+            cancel,
+            deadline: Nanos(u64::MAX),
+            has: HashSet::new(),
+            ways: Vec::new(),
+            peer: None,
+            logs: Vec::new(),
+            budget: crate::scenario::Budget::Ci,
+            redactor: Mutex::new(redactor),
+            pool: Mutex::new(None),
+            controls: Mutex::new(HashMap::new()),
+            ledger: Mutex::new(Vec::new()),
+            windows: Mutex::new(Vec::new()),
+            logins: AtomicU64::new(0),
+            epochs: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the user or a deadline ended the run.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Text without secrets.
+    pub fn redact(&self, text: &str) -> String {
+        lock(&self.redactor).text(text)
+    }
+
+    /// Remembers a secret, so that no record shows it.
+    pub fn learn(&self, secret: &str) {
+        lock(&self.redactor).learn(secret);
+    }
+
+    /// What may be shown of a token.
+    pub fn view(&self, token: &str) -> crate::record::TokenView {
+        lock(&self.redactor).token(token)
+    }
+
+    /// The pooled token, held while `renew` looks at it and perhaps replaces it: one login, not one per thread.
+    pub(super) fn pooled<E>(
+        &self,
+        renew: impl FnOnce(&Option<Held>) -> Result<Option<Held>, E>,
+    ) -> Result<Option<Held>, E> {
+        let mut pool = lock(&self.pool);
+        if let Some(held) = renew(&pool)? {
+            *pool = Some(held);
+        }
+        Ok(pool.clone())
+    }
+
+    /// Throws the pooled token away: an exclusive check has changed the world.
+    pub fn drain(&self) {
+        *lock(&self.pool) = None;
+        lock(&self.controls).clear();
+    }
+
+    /// Whether a re-signed genuine token is accepted at a way, if that was tried.
+    pub(super) fn control(&self, way: &str) -> Option<bool> {
+        lock(&self.controls).get(way).copied()
+    }
+
+    pub(super) fn set_control(&self, way: &str, accepted: bool) {
+        lock(&self.controls).insert(way.to_owned(), accepted);
+    }
+
+    pub(super) fn remember(&self, presented: Presented) {
+        let mut ledger = lock(&self.ledger);
+        if ledger.len() < LEDGER_LIMIT {
+            ledger.push(presented);
+        }
+    }
+
+    /// Every presentation so far.
+    pub fn ledger(&self) -> Vec<Presented> {
+        lock(&self.ledger).clone()
+    }
+
+    /// Adds a measured window.
+    pub fn add_window(&self, window: WindowRecord) {
+        lock(&self.windows).push(window);
+    }
+
+    /// The windows measured so far.
+    pub fn windows(&self) -> Vec<WindowRecord> {
+        lock(&self.windows).clone()
+    }
+
+    pub(super) fn count_login(&self) {
+        self.logins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that no other probe has.
+    pub(super) fn next_epoch(&self) -> u64 {
+        self.epochs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Logins so far.
+    pub fn logins(&self) -> u64 {
+        self.logins.load(Ordering::Relaxed)
+    }
+}
+
+/// A check that panicked while it held a lock has not broken what the lock guards: plain values, replaced whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,287 @@
+//! Is the generator to be believed? The machine's counters before and after, and the rules for void and doubt.
+
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+
+use super::LoadError;
+use crate::clock;
+use crate::record::{Accounting, CertificateRecord};
+use crate::stats;
+use crate::units::Nanos;
+use hdrhistogram::Histogram;
+
+/// Less than this share of the planned arrivals sent on time's end voids an open run.
+const ACHIEVED_AT_LEAST: f64 = 0.99;
+/// More work than this in an open run voids it: the loop was the bottleneck.
+const BUSY_AT_MOST: f64 = 0.85;
+/// A wall clock that moved further than this has stepped.
+const STEP_S: f64 = 0.2;
+/// Samples below which a median is in doubt.
+const FEW: u64 = 200;
+
+/// The machine's counters at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    at: Nanos,
+    /// Ticks of all processors: stolen, and all together.
+    steal: Option<(u64, u64)>,
+    /// Microseconds in which some task waited for a processor.
+    pressure_us: Option<u64>,
+    step_s: f64,
+}
+
+impl Machine {
+    /// When it was looked at.
+    pub fn at(&self) -> Nanos {
+        self.at
+    }
+
+    pub fn now() -> Machine {
+        Machine {
+            at: clock::mono(),
+            steal: read("/proc/stat").as_deref().and_then(steal),
+            pressure_us: read("/proc/pressure/cpu").as_deref().and_then(pressure),
+            step_s: clock::wall_step(),
+        }
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// Stolen and all ticks of the first line of `/proc/stat`.
+fn steal(stat: &str) -> Option<(u64, u64)> {
+    let line = stat.lines().find(|l| l.starts_with("cpu "))?;
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; guest times are part of user.
+    Some((*ticks.get(7)?, ticks.iter().take(8).sum()))
+}
+
+/// `some ... total=` of `/proc/pressure/cpu`, in microseconds.
+fn pressure(text: &str) -> Option<u64> {
+    text.lines().find(|l| l.starts_with("some"))?.rsplit_once("total=")?.1.trim().parse().ok()
+}
+
+/// Ports in TIME_WAIT, by `/proc/net/sockstat`.
+fn time_wait() -> Option<u64> {
+    let text = read("/proc/net/sockstat")?;
+    let line = text.lines().find(|l| l.starts_with("TCP:"))?;
+    let mut words = line.split_whitespace().skip_while(|w| *w != "tw");
+    words.nth(1)?.parse().ok()
+}
+
+/// What a drive knows of itself.
+pub(crate) struct Observed<'a> {
+    pub open: bool,
+    pub full_speed: bool,
+    pub accounting: Accounting,
+    pub sent: u64,
+    pub lag: &'a Histogram<u64>,
+    pub response: &'a Histogram<u64>,
+    /// Seconds recorded.
+    pub recorded_s: f64,
+    /// The busiest loop's time with work.
+    pub busy: Nanos,
+    pub cpu: Nanos,
+    pub ours: Option<&'a str>,
+    pub shared_core: bool,
+    pub extra_bytes: u64,
+    /// Times a population that is to be used once had to begin again.
+    pub rounds: u64,
+}
+
+/// The certificate, by the rules of the design: void means that no verdict may be drawn.
+pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) -> CertificateRecord {
+    let a = seen.accounting;
+    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    let busy = if seen.recorded_s > 0.0 { (seen.busy.as_secs_f64() / seen.recorded_s).min(1.0) } else { 0.0 };
+    let steal = match (before.steal, after.steal) {
+        (Some((s0, all0)), Some((s1, all1))) if all1 > all0 => Some(share(s1.saturating_sub(s0), all1 - all0)),
+        _ => None,
+    };
+    let wall_us = after.at.since(before.at).0 / 1000;
+    let pressure = match (before.pressure_us, after.pressure_us) {
+        (Some(p0), Some(p1)) if wall_us > 0 => Some(share(p1.saturating_sub(p0), wall_us).min(1.0)),
+        _ => None,
+    };
+    let mut c = CertificateRecord {
+        lag_p50_ns: seen.lag.value_at_quantile(0.5),
+        lag_p99_ns: seen.lag.value_at_quantile(0.99),
+        achieved: if a.planned == 0 { 1.0 } else { share(seen.sent, a.planned) },
+        busy,
+        cpu_s: seen.cpu.as_secs_f64(),
+        steal,
+        pressure,
+        time_wait: time_wait(),
+        ..CertificateRecord::default()
+    };
+    let percent = |x: f64| format!("{:.1} %", x * 100.0);
+    if seen.open && a.skipped > 0 {
+        c.void.push(format!("{} planned arrivals were skipped: the queue for a connection was full", a.skipped));
+    }
+    if seen.open && c.achieved < ACHIEVED_AT_LEAST {
+        c.void.push(format!("only {} of the planned arrivals were sent by the end", percent(c.achieved)));
+    }
+    if seen.open && busy > BUSY_AT_MOST {
+        c.void.push(format!("the generator was busy {} of the time: it was the bottleneck", percent(busy)));
+    }
+    if let Some(why) = seen.ours {
+        c.void.push(format!("this machine failed, not the target: {why}"));
+    }
+    let stepped = (after.step_s - before.step_s).abs();
+    if stepped > STEP_S {
+        c.void.push(format!("the wall clock stepped by {stepped:.1} s"));
+    }
+    let p50 = seen.response.value_at_quantile(0.5);
+    if seen.open && p50 > 0 && c.lag_p99_ns as f64 > 0.05 * p50 as f64 {
+        c.doubts.push(format!(
+            "lag p99 of {} is above 5 % of the median response time of {}",
+            Nanos(c.lag_p99_ns),
+            Nanos(p50)
+        ));
+    }
+    if let Some(steal) = steal.filter(|s| *s > 0.01) {
+        c.doubts.push(format!("the hypervisor took {} of the time", percent(steal)));
+    }
+    if seen.shared_core {
+        c.doubts.push("the generator had no core of its own".to_owned());
+    }
+    if seen.response.len() < FEW {
+        c.doubts.push(format!("only {} requests were completed", seen.response.len()));
+    } else if !stats::printable(seen.response.len(), 0.99) {
+        c.doubts.push("there are too few requests for a 99th percentile".to_owned());
+    }
+    if seen.extra_bytes > 0 {
+        c.doubts
+            .push(format!("{} replies had bytes behind their body; those connections were closed", seen.extra_bytes));
+    }
+    if seen.rounds > 0 {
+        c.doubts.push(format!("tokens that were to be used once ran out {} times and were used again", seen.rounds));
+    }
+    if seen.full_speed {
+        c.bottleneck = Some(
+            if busy > 0.9 {
+                "generator"
+            } else if busy < 0.8 {
+                "target"
+            } else {
+                "unknown"
+            }
+            .to_owned(),
+        );
+    }
+    c
+}
+
+/// How late this thread wakes from a kernel timer: what a polling loop has to be early by. Takes about 20 ms.
+pub(crate) fn overshoot() -> Result<Nanos, LoadError> {
+    let failed = |e: rustix::io::Errno| LoadError::Machine(format!("epoll: {e}"));
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
+    let mut events: Vec<epoll::Event> = Vec::with_capacity(1);
+    let wish = Duration::from_millis(1);
+    let mut late: Vec<u64> = Vec::with_capacity(20);
+    for _ in 0..20 {
+        let from = clock::mono();
+        let timeout = Timespec { tv_sec: 0, tv_nsec: wish.subsec_nanos().into() };
+        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(failed(e)),
+        }
+        late.push(clock::mono().since(from).0.saturating_sub(wish.as_nanos() as u64));
+    }
+    late.sort_unstable();
+    // The 90th percentile, within reason: polling longer only costs processor time.
+    Ok(Nanos(late[late.len() * 9 / 10].clamp(40_000, 500_000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine { at: Nanos(0), steal: Some((0, 100)), pressure_us: Some(0), step_s: 0.0 }
+    }
+
+    fn histogram(values: &[u64]) -> Histogram<u64> {
+        let mut h = Histogram::new_with_bounds(100, 120_000_000_000, 3).unwrap();
+        values.iter().for_each(|v| h.saturating_record(*v));
+        h
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Observed<'_>), void: &str, doubt: &str) {
+        let (lag, response) = (histogram(&[1_000; 2000]), histogram(&[100_000; 2000]));
+        let mut seen = Observed {
+            open: true,
+            full_speed: false,
+            accounting: Accounting { planned: 2000, completed: 2000, ..Accounting::default() },
+            sent: 2000,
+            lag: &lag,
+            response: &response,
+            recorded_s: 10.0,
+            busy: Nanos(1_000_000_000),
+            cpu: Nanos(0),
+            ours: None,
+            shared_core: false,
+            extra_bytes: 0,
+            rounds: 0,
+        };
+        change(&mut seen);
+        let c = certify(&machine(), &Machine { at: Nanos(1_000_000), steal: Some((0, 200)), ..machine() }, &seen);
+        assert!(if void.is_empty() { c.void.is_empty() } else { c.void.iter().any(|v| v.contains(void)) }, "{c:?}");
+        assert!(
+            if doubt.is_empty() { c.doubts.is_empty() } else { c.doubts.iter().any(|v| v.contains(doubt)) },
+            "{c:?}"
+        );
+    }
+
+    #[test]
+    fn a_sound_run_is_neither_void_nor_doubtful() {
+        check(|_| {}, "", "");
+    }
+
+    #[test]
+    fn every_rule_voids_alone() {
+        check(|s| s.accounting.skipped = 1, "skipped", "");
+        check(|s| s.sent = 1979, "only 99.0 %", "");
+        check(|s| s.busy = Nanos(8_600_000_000), "bottleneck", "");
+        check(|s| s.ours = Some("no ports"), "no ports", "");
+    }
+
+    #[test]
+    fn doubts_stand_beside_the_numbers() {
+        let lag = histogram(&[6_000; 2000]);
+        let few = histogram(&[100_000; 50]);
+        let (lag, few) = (&lag, &few);
+        let (a, b) = (Histogram::clone(lag), Histogram::clone(few));
+        let (a, b): (&'static Histogram<u64>, &'static Histogram<u64>) =
+            (Box::leak(Box::new(a)), Box::leak(Box::new(b)));
+        check(|s| s.lag = a, "", "lag p99");
+        check(|s| s.response = b, "", "only 50 requests");
+        check(|s| s.shared_core = true, "", "core of its own");
+        check(|s| s.rounds = 2, "", "ran out 2 times");
+    }
+
+    #[test]
+    fn a_closed_run_may_be_busy_and_says_who_was_the_bottleneck() {
+        check(
+            |s| {
+                s.open = false;
+                s.full_speed = true;
+                s.busy = Nanos(9_500_000_000);
+            },
+            "",
+            "",
+        );
+    }
+
+    #[test]
+    fn the_counters_of_the_kernel_are_read() {
+        assert_eq!(steal("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 1 1 1 1 1 1 1\n"), Some((8, 36)));
+        assert_eq!(pressure("some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0 total=9\n"), Some(1234));
+        assert!(steal("").is_none() && pressure("x").is_none());
+        assert!(Machine::now().steal.is_some());
+    }
+}

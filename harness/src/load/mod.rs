@@ -1,0 +1,105 @@
+//! How does a target bear a load, and can the clock that says so be trusted?
+//!
+//! [`Population::prepare`] logs in off the timed path, once per deployment; [`drive`] then drives a workload, as
+//! often as wanted. Pacer, stop rule, connections and recorder meet in ONE loop per core ([`worker`]), whatever
+//! the arrival model.
+//!
+//! Three clocks for every request: *planned* (what the pacer said), *wire* (just before the first write, or before
+//! connecting where that was needed) and *done* (last byte parsed). Response time is planned to done, service time
+//! wire to done, lag planned to wire; what a request waited for a free connection is not lag but the phase `queue`.
+//! Nothing is ever back-filled.
+
+mod certificate;
+mod drive;
+mod flight;
+mod hlog;
+mod plan;
+mod population;
+mod recorder;
+mod script;
+mod session;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use drive::{Drive, Driven, Interval, drive};
+pub use hlog::write_hlog;
+pub use plan::{Arrivals, Pacer, Purpose, StopRule, Stripe, random, uniform};
+pub use population::Population;
+
+use crate::target::TargetError;
+use crate::units::Nanos;
+use crate::wire::WireError;
+
+/// Why a load could not be driven. What the target answers under load is never an error but a count.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The workload cannot be driven against this target.
+    #[error("{0}")]
+    Usage(String),
+    /// The profile cannot make a request.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The target cannot be reached at all.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Sessions could not be prepared.
+    #[error("could not prepare sessions: {0}")]
+    Preparation(String),
+    /// The machine refused something.
+    #[error("the machine refused: {0}")]
+    Machine(String),
+    /// Cancelled before anything was recorded.
+    #[error("cancelled before anything was recorded")]
+    Cancelled,
+    /// A mistake of ours.
+    #[error("internal error of the load engine: {0}")]
+    Internal(String),
+}
+
+/// Where a drive is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Sessions log in.
+    Preparing {
+        /// Sessions that hold tokens.
+        done: u64,
+        /// Sessions wanted.
+        of: u64,
+    },
+    /// Connections are opened.
+    #[default]
+    Connecting,
+    /// Driven, not recorded.
+    Warmup,
+    /// Driven and recorded.
+    Recording,
+    /// Nothing is sent any more; the unfinished are waited for.
+    Draining,
+}
+
+/// What can be shown while a load runs. About five times a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Where it is.
+    pub phase: Phase,
+    /// Since the start of the phase's clock (preparation, or the drive).
+    pub elapsed: Nanos,
+    /// The whole drive, warm-up included; zero while preparing.
+    pub total: Nanos,
+    /// Completed since recording began.
+    pub completed: u64,
+    /// Failed or timed out since recording began.
+    pub failed: u64,
+    /// On their way now.
+    pub in_flight: u64,
+    /// Completed and failed per second, over the last look.
+    pub rate_per_s: f64,
+    /// Median response time of the last whole second.
+    pub p50_ns: Option<u64>,
+    /// 99th percentile of the last whole second.
+    pub p99_ns: Option<u64>,
+}
+
+/// Who is told about the progress; must not block.
+pub type ProgressSink<'a> = &'a (dyn Fn(&Progress) + Sync);

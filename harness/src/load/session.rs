@@ -1,0 +1,285 @@
+//! Whose token is sent next? The sessions of one loop: theirs alone, so that nothing is locked.
+
+use super::plan::{Purpose, random, uniform};
+use super::script::{Role, Slots, travels_plainly};
+use crate::scenario::Reuse;
+use crate::target::{Issued, TokenUse};
+use crate::units::Nanos;
+
+/// A session: the tokens of one login.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Session {
+    pub access: Vec<u8>,
+    pub refresh: Vec<u8>,
+    /// What `issue` returned beside tokens, in the order of the profile's `returns`.
+    pub others: Vec<Vec<u8>>,
+    /// When the access token ends, on the clock of [`crate::clock::mono`]; zero if nobody knows.
+    pub expires: Nanos,
+    /// A refresh, a revocation or a chore has it: its refresh token must not be used a second time.
+    pub locked: bool,
+    /// Its refresh token is used up without a successor, or it was revoked: a login has to replace it.
+    pub ended: bool,
+    /// The drive in which the access token was first presented.
+    presented: u32,
+    plain: bool,
+}
+
+impl Session {
+    /// What an issue returned, received at `now`.
+    pub fn new(issued: &Issued, others: &[String], lifetime_s: Option<f64>, now: Nanos) -> Session {
+        let mut session = Session::default();
+        session.renew(issued, others, lifetime_s, now);
+        session
+    }
+
+    /// Stores what a refresh or a login returned; what it did not return stays. `lifetime_s` is used where the
+    /// reply does not say how long the access token lives.
+    pub fn renew(&mut self, issued: &Issued, others: &[String], lifetime_s: Option<f64>, now: Nanos) {
+        if let Some(access) = &issued.access {
+            store(&mut self.access, access.as_bytes());
+            self.presented = 0;
+            let lives = lifetime(access).or(issued.expires_in).or(lifetime_s);
+            self.expires = lives.map_or(Nanos(0), |s| now + Nanos::from_secs_f64(s));
+        }
+        if let Some(refresh) = &issued.refresh {
+            store(&mut self.refresh, refresh.as_bytes());
+        }
+        self.others.resize(others.len(), Vec::new());
+        for (mine, name) in self.others.iter_mut().zip(others) {
+            if let Some(value) = issued.other.get(name) {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                store(mine, text.as_bytes());
+            }
+        }
+        self.plain = [&self.access, &self.refresh].into_iter().chain(&self.others).all(|v| travels_plainly(v));
+        self.locked = false;
+        self.ended = false;
+    }
+
+    /// Whether its values can be spliced as they are.
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Whether the access token has ended by our own schedule.
+    pub fn has_expired(&self, now: Nanos) -> bool {
+        self.expires.0 > 0 && self.expires <= now
+    }
+
+    /// The values to splice for an operation that presents this kind of token.
+    pub fn slots(&self, uses: TokenUse) -> SessionSlots<'_> {
+        SessionSlots { session: self, uses }
+    }
+}
+
+/// A session's values as a script splices them.
+pub(crate) struct SessionSlots<'a> {
+    session: &'a Session,
+    uses: TokenUse,
+}
+
+impl Slots for SessionSlots<'_> {
+    fn slot(&self, index: usize) -> &[u8] {
+        match (index, self.uses) {
+            (0, TokenUse::Refresh) => &self.session.refresh,
+            (0, _) => &self.session.access,
+            (other, _) => self.session.others.get(other - 1).map_or(&[], Vec::as_slice),
+        }
+    }
+}
+
+/// Replaces bytes without allocating where they fit; a token's successor is about as long as the token.
+fn store(into: &mut Vec<u8>, bytes: &[u8]) {
+    into.clear();
+    into.reserve_exact(bytes.len());
+    into.extend_from_slice(bytes);
+}
+
+/// How many seconds a JWT lives by its own `iat` and `exp`: no clock of ours is in it.
+fn lifetime(token: &str) -> Option<f64> {
+    use base64::Engine as _;
+    let payload = token.split('.').nth(1).filter(|_| token.matches('.').count() == 2)?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let exp = claims.get("exp")?.as_f64()?;
+    match claims.get("iat").and_then(serde_json::Value::as_f64) {
+        Some(iat) => Some(exp - iat),
+        None => Some(exp - crate::clock::unix()),
+    }
+}
+
+/// The sessions of one loop, and which of them is next.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    pub list: Vec<Session>,
+    /// Tokens that ended long ago, for the share that is sent on purpose.
+    pub expired: Vec<Vec<u8>>,
+    reuse: Reuse,
+    seed: u64,
+    /// Number of this drive, for the distinct-token ratio.
+    drive: u32,
+    next_once: usize,
+    next_issued: usize,
+    pub distinct: u64,
+    pub presentations: u64,
+    /// Times `once` had to begin again.
+    pub rounds: u64,
+}
+
+/// How many sessions are looked at before an arrival has to wait.
+const LOOKED_AT: usize = 64;
+
+impl Sessions {
+    pub fn new(list: Vec<Session>, expired: Vec<Vec<u8>>, reuse: Reuse, seed: u64, drive: u32) -> Sessions {
+        Sessions { list, expired, reuse, seed, drive, ..Sessions::default() }
+    }
+
+    /// The session that arrival `n` uses, or none if all that were looked at are taken.
+    pub fn pick(&mut self, role: Role, uses: TokenUse, n: u64, now: Nanos) -> Option<usize> {
+        let len = self.list.len();
+        if len == 0 {
+            return None;
+        }
+        let once = self.reuse == Reuse::Once && role == Role::Present;
+        let from = match self.reuse {
+            Reuse::Once if once => self.next_once,
+            Reuse::Zipf => {
+                // The inverse of the distribution with weights ln((k+1)/k), which is Zipf's of exponent 1.
+                let u = uniform(self.seed, n, Purpose::Session);
+                ((u * ((len + 1) as f64).ln()).exp() as usize).saturating_sub(1).min(len - 1)
+            }
+            _ => (random(self.seed, n, Purpose::Session) % len as u64) as usize,
+        };
+        let mut stale = None;
+        for step in 0..len.min(LOOKED_AT) {
+            let at = (from + step) % len;
+            let session = &self.list[at];
+            let usable = match (role, uses) {
+                (Role::Present, TokenUse::Access) => !session.access.is_empty() && !session.ended,
+                _ => !session.refresh.is_empty() && !session.ended && !session.locked,
+            };
+            if !usable {
+                continue;
+            }
+            if uses == TokenUse::Access && session.has_expired(now) {
+                stale.get_or_insert(at);
+                continue;
+            }
+            if once {
+                self.advance_once(at);
+            }
+            return Some(at);
+        }
+        // Better a token that has ended, and the refusal attributed to us, than nothing sent at all.
+        stale
+    }
+
+    fn advance_once(&mut self, used: usize) {
+        self.next_once = used + 1;
+        if self.next_once >= self.list.len() {
+            self.next_once = 0;
+            self.rounds += 1;
+        }
+    }
+
+    /// Counts a presented access token.
+    pub fn presented(&mut self, at: usize) {
+        self.presentations += 1;
+        let session = &mut self.list[at];
+        if session.presented != self.drive {
+            session.presented = self.drive;
+            self.distinct += 1;
+        }
+    }
+
+    /// Where the tokens of a new login go: in place of an ended session if there is one near, else of another.
+    pub fn place_for_issued(&mut self) -> Option<usize> {
+        let len = self.list.len();
+        for step in 0..len.min(LOOKED_AT) {
+            let at = (self.next_issued + step) % len;
+            if !self.list[at].locked {
+                self.next_issued = at + 1;
+                return Some(at);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions(n: usize, reuse: Reuse) -> Sessions {
+        let issued = Issued { access: Some("a.b.c".into()), refresh: Some("r".into()), ..Issued::default() };
+        let list = (0..n).map(|_| Session::new(&issued, &[], Some(60.0), Nanos(0))).collect();
+        Sessions::new(list, Vec::new(), reuse, 42, 1)
+    }
+
+    fn picks(sessions: &mut Sessions, times: u64) -> Vec<usize> {
+        (0..times)
+            .map(|n| {
+                let at = sessions.pick(Role::Present, TokenUse::Access, n, Nanos(1)).unwrap();
+                sessions.presented(at);
+                at
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_token_once_then_round_again() {
+        let mut sessions = sessions(10, Reuse::Once);
+        assert_eq!(picks(&mut sessions, 10), (0..10).collect::<Vec<_>>());
+        assert_eq!((sessions.distinct, sessions.presentations, sessions.rounds), (10, 10, 1));
+        picks(&mut sessions, 5);
+        assert_eq!((sessions.distinct, sessions.presentations), (10, 15));
+    }
+
+    #[test]
+    fn uniform_reuse_reaches_all_and_zipf_prefers_few() {
+        let mut even = sessions(100, Reuse::Uniform);
+        picks(&mut even, 5000);
+        assert_eq!(even.distinct, 100);
+        let mut skewed = sessions(100, Reuse::Zipf);
+        let picked = picks(&mut skewed, 20_000);
+        let share = |k: usize| picked.iter().filter(|at| **at == k).count() as f64 / 20_000.0;
+        let expected = 2f64.ln() / 101f64.ln();
+        assert!((share(0) - expected).abs() < 0.015, "{} instead of {expected}", share(0));
+        assert!(share(0) > share(1) && share(1) > share(9));
+    }
+
+    #[test]
+    fn a_session_has_one_refresh_at_a_time() {
+        let mut sessions = sessions(1, Reuse::Uniform);
+        let at = sessions.pick(Role::Refresh, TokenUse::Refresh, 0, Nanos(1)).unwrap();
+        sessions.list[at].locked = true;
+        assert_eq!(sessions.pick(Role::Refresh, TokenUse::Refresh, 1, Nanos(1)), None);
+        assert!(sessions.pick(Role::Present, TokenUse::Access, 1, Nanos(1)).is_some());
+        let next = Issued { access: Some("d.e.f".into()), refresh: Some("s".into()), ..Issued::default() };
+        sessions.list[at].renew(&next, &[], None, Nanos(1));
+        assert_eq!(sessions.list[at].refresh, b"s");
+        assert!(sessions.pick(Role::Refresh, TokenUse::Refresh, 2, Nanos(1)).is_some());
+    }
+
+    #[test]
+    fn expired_tokens_are_passed_over_while_there_are_others() {
+        let mut sessions = sessions(2, Reuse::Uniform);
+        sessions.list[0].expires = Nanos(5);
+        for n in 0..20 {
+            assert_eq!(sessions.pick(Role::Present, TokenUse::Access, n, Nanos(6)), Some(1));
+        }
+        sessions.list[1].expires = Nanos(5);
+        assert!(sessions.pick(Role::Present, TokenUse::Access, 0, Nanos(6)).is_some());
+    }
+
+    #[test]
+    fn a_lifetime_comes_from_the_token_itself() {
+        use base64::Engine as _;
+        let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        let token = format!("{}.{}.x", encode("{}"), encode(r#"{"iat":1000,"exp":1300}"#));
+        assert_eq!(lifetime(&token), Some(300.0));
+        assert_eq!(lifetime("opaque"), None);
+        let issued = Issued { access: Some(token), ..Issued::default() };
+        assert_eq!(Session::new(&issued, &[], Some(1.0), Nanos(7)).expires, Nanos(300_000_000_007));
+    }
+}

@@ -1,0 +1,142 @@
+//! What does a verdict mean? The one table; nothing else decides.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Level, Verdict};
+
+/// What a verdict means at its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grade {
+    /// As required.
+    Ok,
+    /// A must that does not hold: exit 1.
+    Violation,
+    /// A should that does not hold: exit 1 only with `--fail-on should`.
+    Weakness,
+    /// Worth knowing.
+    Note,
+    /// A failure that the profile expects, with a reason.
+    Known,
+    /// Listed as known, but it no longer fails: exit 1 (for info checks shown only).
+    StaleKnown,
+    /// No finding, with a reason.
+    Skip,
+    /// A skip that `--require` forbids: exit 1.
+    Required,
+    /// No finding although it was tried: exit 3 for a must.
+    Inconclusive,
+    /// Our fault: exit 4.
+    HarnessError,
+}
+
+/// What a verdict means. `known`: the profile lists this check and the entry is not past its date.
+/// `required`: `--require` names it.
+pub fn grade(verdict: Verdict, level: Level, known: bool, required: bool) -> Grade {
+    let skipped = matches!(verdict, Verdict::NotApplicable | Verdict::Blocked);
+    match verdict {
+        Verdict::HarnessError => Grade::HarnessError,
+        Verdict::Inconclusive => Grade::Inconclusive,
+        Verdict::Fail if known => Grade::Known,
+        Verdict::Fail => match level {
+            Level::Must => Grade::Violation,
+            Level::Should => Grade::Weakness,
+            Level::Info => Grade::Note,
+        },
+        _ if skipped && required => Grade::Required,
+        _ if known => Grade::StaleKnown,
+        _ if skipped => Grade::Skip,
+        _ => Grade::Ok,
+    }
+}
+
+/// The exit codes of every command, least to most serious by [`ExitCode::rank`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExitCode {
+    /// Everything asked for holds.
+    Ok = 0,
+    /// A violation, a missed threshold, a regression.
+    Failed = 1,
+    /// The command line or the scenario is wrong.
+    Usage = 2,
+    /// The target could not be reached or started, or an answer is inconclusive or void.
+    Target = 3,
+    /// A fault of Assay itself.
+    Harness = 4,
+    /// Interrupted by the user; partial results are saved.
+    Interrupted = 130,
+}
+
+impl ExitCode {
+    /// Several at once: interrupted, then 4 before 3 before 1.
+    pub fn rank(self) -> u8 {
+        match self {
+            ExitCode::Ok => 0,
+            ExitCode::Failed => 1,
+            ExitCode::Usage => 2,
+            ExitCode::Target => 3,
+            ExitCode::Harness => 4,
+            ExitCode::Interrupted => 5,
+        }
+    }
+    /// The more serious of two.
+    pub fn and(self, other: ExitCode) -> ExitCode {
+        if other.rank() > self.rank() { other } else { self }
+    }
+}
+
+impl Grade {
+    /// What one graded check asks of the exit code.
+    pub fn exit(self, level: Level, fail_on: Level) -> ExitCode {
+        match self {
+            Grade::Violation | Grade::Required => ExitCode::Failed,
+            Grade::Weakness if fail_on >= Level::Should => ExitCode::Failed,
+            Grade::StaleKnown if level != Level::Info => ExitCode::Failed,
+            Grade::Inconclusive if level == Level::Must => ExitCode::Target,
+            Grade::HarnessError => ExitCode::Harness,
+            _ => ExitCode::Ok,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grade_table_is_the_contract() {
+        use Grade as G;
+        use Level::{Info, Must, Should};
+        use Verdict as V;
+        let table = [
+            (V::Pass, false, [G::Ok, G::Ok, G::Ok]),
+            (V::Fail, false, [G::Violation, G::Weakness, G::Note]),
+            (V::Fail, true, [G::Known, G::Known, G::Known]),
+            (V::Pass, true, [G::StaleKnown; 3]),
+            (V::NotApplicable, true, [G::StaleKnown; 3]),
+            (V::Blocked, false, [G::Skip; 3]),
+            (V::NotApplicable, false, [G::Skip; 3]),
+            (V::Inconclusive, false, [G::Inconclusive; 3]),
+            (V::HarnessError, false, [G::HarnessError; 3]),
+        ];
+        for (verdict, known, grades) in table {
+            for (level, expected) in [Must, Should, Info].into_iter().zip(grades) {
+                assert_eq!(grade(verdict, level, known, false), expected, "{verdict:?} {level:?} known={known}");
+            }
+        }
+        assert_eq!(grade(V::Blocked, Info, false, true), G::Required);
+    }
+
+    #[test]
+    fn exit_codes_rank_four_before_three_before_one() {
+        let worst =
+            [ExitCode::Failed, ExitCode::Harness, ExitCode::Target].into_iter().fold(ExitCode::Ok, ExitCode::and);
+        assert_eq!(worst, ExitCode::Harness);
+        assert_eq!(ExitCode::Failed.and(ExitCode::Target), ExitCode::Target);
+        assert_eq!(Grade::StaleKnown.exit(Level::Info, Level::Must), ExitCode::Ok);
+        assert_eq!(Grade::Weakness.exit(Level::Should, Level::Should), ExitCode::Failed);
+        assert_eq!(Grade::Weakness.exit(Level::Should, Level::Must), ExitCode::Ok);
+        assert_eq!(Grade::Inconclusive.exit(Level::Should, Level::Must), ExitCode::Ok);
+    }
+}

@@ -1,0 +1,188 @@
+//! What did a load see? Counts that add up, and histograms that merge.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One load in one topology.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LoadRecord {
+    /// Name of the topology (the arm).
+    pub topology: String,
+    /// The arrival model in words: `open 500/s poisson`, `closed 50 users, think 10ms`.
+    pub model: String,
+    /// Open or closed: what a percentile of response time means differs.
+    pub open: bool,
+    /// Seconds of load after warm-up.
+    pub duration_s: f64,
+    /// Seconds of warm-up, driven and not recorded.
+    pub warmup_s: f64,
+    /// Connections held open.
+    pub connections: u32,
+    /// Loops (cores) that drove it, and their idle policy: `poll` or `sleep`.
+    pub workers: u32,
+    /// Idle policy of the loops.
+    pub idle: String,
+    /// `planned = completed + failed + timed out + skipped + in flight at the end`.
+    #[serde(flatten)]
+    pub accounting: Accounting,
+    /// By operation, in the order of the mix.
+    pub operations: Vec<OperationRecord>,
+    /// By second since the start of recording and operation.
+    pub seconds: Vec<SecondRecord>,
+    /// Whether to believe it.
+    pub certificate: CertificateRecord,
+    /// Distinct tokens presented over presentations, 0 to 1.
+    pub distinct_token_ratio: Option<f64>,
+    /// The interval log beside `run.json`, relative to the run's folder.
+    pub hlog: Option<String>,
+    /// Findings of the sampled verifier under load, in words.
+    #[serde(default)]
+    pub findings: Vec<String>,
+}
+
+/// Every planned arrival, accounted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Accounting {
+    /// Arrivals that the plan held for the recorded time.
+    pub planned: u64,
+    /// Answered as the profile says.
+    pub completed: u64,
+    /// Answered otherwise, or failed on the wire.
+    pub failed: u64,
+    /// No answer within the deadline.
+    pub timed_out: u64,
+    /// Never sent: no room in the bounded queue. Voids an open run.
+    pub skipped: u64,
+    /// Sent or queued when the time was over; right-censored.
+    pub in_flight: u64,
+}
+
+impl Accounting {
+    /// Whether the identity holds.
+    pub fn adds_up(&self) -> bool {
+        self.planned == self.completed + self.failed + self.timed_out + self.skipped + self.in_flight
+    }
+    /// Failed and timed out over everything that ended.
+    pub fn failed_ratio(&self) -> f64 {
+        let bad = self.failed + self.timed_out;
+        let all = bad + self.completed;
+        if all == 0 { 0.0 } else { bad as f64 / all as f64 }
+    }
+}
+
+/// One operation of a load.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OperationRecord {
+    /// `issue`, `refresh`, `verify`, `access`, ...
+    pub operation: String,
+    /// Counts of this operation.
+    #[serde(flatten)]
+    pub accounting: Accounting,
+    /// Failures by kind: `refused`, `reset`, `timeout`, `status 503`, `wrong body`, ...
+    pub errors: Vec<ErrorCount>,
+    /// Planned to last byte.
+    pub response: HistogramRecord,
+    /// Wire to last byte.
+    pub service: HistogramRecord,
+    /// Planned to wire: ours, not the server's.
+    pub lag: HistogramRecord,
+    /// Where connections were made: connect, TLS; and first byte; by phase name.
+    #[serde(default)]
+    pub phases: BTreeMap<String, HistogramRecord>,
+}
+
+/// How often one kind of failure was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorCount {
+    /// The kind.
+    pub kind: String,
+    /// How often.
+    pub count: u64,
+    /// One example, redacted.
+    pub example: Option<String>,
+}
+
+/// A histogram with its summary. Nanoseconds, three significant digits.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct HistogramRecord {
+    /// Samples.
+    pub n: u64,
+    /// Samples outside the recordable range, counted at its edge.
+    pub clipped: u64,
+    /// Smallest.
+    pub min_ns: u64,
+    /// Mean.
+    pub mean_ns: f64,
+    /// Median.
+    pub p50_ns: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile; absent below 10,000 samples.
+    pub p999_ns: Option<u64>,
+    /// Largest.
+    pub max_ns: u64,
+    /// HdrHistogram V2 with DEFLATE in base64, as in interval logs; empty where n is 0.
+    pub hdr_base64: String,
+    /// Percentiles from this one upwards (0 to 100) could be moved by unfinished requests.
+    #[serde(default)]
+    pub censored_from: Option<f64>,
+}
+
+/// One second of one operation.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SecondRecord {
+    /// Whole seconds since recording began.
+    pub second: u32,
+    /// The operation.
+    pub operation: String,
+    /// Completed in this second.
+    pub completed: u64,
+    /// Failed or timed out in this second.
+    pub failed: u64,
+    /// Median response time of the completed; absent where there were none.
+    pub response_p50_ns: Option<u64>,
+    /// 99th percentile of response time.
+    pub response_p99_ns: Option<u64>,
+    /// Largest response time.
+    pub response_max_ns: Option<u64>,
+    /// Median service time.
+    pub service_p50_ns: Option<u64>,
+}
+
+/// Whether to believe a load.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateRecord {
+    /// Reasons why no verdict may be drawn; empty if it may.
+    pub void: Vec<String>,
+    /// Doubts to be printed beside the numbers.
+    pub doubts: Vec<String>,
+    /// Median lag over all operations.
+    pub lag_p50_ns: u64,
+    /// 99th percentile of lag.
+    pub lag_p99_ns: u64,
+    /// Sent on time's end over planned, 0 to 1.
+    pub achieved: f64,
+    /// Share of loop turns that found work, the busiest worker, 0 to 1.
+    pub busy: f64,
+    /// CPU seconds of the workers.
+    pub cpu_s: f64,
+    /// Share of time that the hypervisor took, 0 to 1, where the kernel says.
+    pub steal: Option<f64>,
+    /// Share of time that runnable tasks waited for a CPU (PSI `some`), 0 to 1, where the kernel says.
+    pub pressure: Option<f64>,
+    /// Ports in TIME_WAIT at the end.
+    pub time_wait: Option<u64>,
+    /// Who was the bottleneck of a closed run at full speed: `target`, `generator`, `unknown`.
+    pub bottleneck: Option<String>,
+}
+
+impl CertificateRecord {
+    /// Whether no verdict may be drawn from the load.
+    pub fn is_void(&self) -> bool {
+        !self.void.is_empty()
+    }
+}

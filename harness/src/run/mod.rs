@@ -1,0 +1,5 @@
+//! In which order does a scenario happen?
+
+mod vocabulary;
+
+pub use vocabulary::{ReadScenario, open_scenario, read_scenario, vocabulary};

@@ -1,0 +1,347 @@
+//! Which words can a scenario say? The YAML file as plain types; all enums are externally tagged, since only those keep positions.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::units::{Rate, Ratio, Span};
+
+/// A scenario file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// Editors only.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Names the run's folder: letters, digits and dashes.
+    pub name: String,
+    /// A profile: a built-in name or a file beside the scenario.
+    pub target: String,
+    /// One variant of the profile.
+    #[serde(default)]
+    pub variant: Option<String>,
+    /// Hosts beyond loopback that may be driven.
+    #[serde(default)]
+    pub allow_remote: Vec<String>,
+    /// Chains by name, outermost last; or an address that already runs.
+    pub topologies: Topologies,
+    /// Which checks to run; absent: none.
+    #[serde(default)]
+    pub conformance: Option<Conformance>,
+    /// Which load to drive; absent: none.
+    #[serde(default)]
+    pub load: Option<Workload>,
+    /// Expressions such as `access.response.p99 < 20ms`.
+    #[serde(default)]
+    pub thresholds: Vec<String>,
+    /// What to compare; absent: nothing.
+    #[serde(default)]
+    pub compare: Option<Compare>,
+    /// Formats of the report.
+    #[serde(default = "default_reports")]
+    pub reports: Vec<String>,
+}
+
+fn default_reports() -> Vec<String> {
+    ["html", "json", "junit"].map(str::to_owned).to_vec()
+}
+
+/// Topologies by name, in the order written.
+pub type Topologies = IndexMap<String, Topology>;
+
+/// A chain, outermost last, or something that already runs.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Topology {
+    /// `[reference-server, nginx]`.
+    Chain(Vec<Link>),
+    /// `{url: http://127.0.0.1:8000}`.
+    Running(Running),
+}
+
+/// By hand, since serde's untagged enums lose the place of a mistake.
+impl<'de> Deserialize<'de> for Topology {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Topology, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Topology;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a chain such as `[reference-server, nginx]`, or `{url: http://127.0.0.1:8000}`")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Topology, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Topology::Chain)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Topology, A::Error> {
+                Running::deserialize(MapAccessDeserializer::new(map)).map(Topology::Running)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A server that we did not start.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Running {
+    /// Its base address.
+    pub url: String,
+    /// Its admin address, where it has one.
+    #[serde(default)]
+    pub admin_url: Option<String>,
+}
+
+/// One element of a chain: a name, or a name with settings.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Link {
+    /// `nginx`.
+    Name(String),
+    /// `{nginx: {keepalive: 64}}`.
+    Settings(BTreeMap<String, BTreeMap<String, serde_json::Value>>),
+}
+
+impl<'de> Deserialize<'de> for Link {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Link, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Link;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a name such as `nginx`, or a name with settings such as `{nginx: {keepalive: 64}}`")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Link, E> {
+                Ok(Link::Name(name.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Link, A::Error> {
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(Link::Settings)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Which checks to run and how long they may take.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Conformance {
+    /// Globs on ids and groups that are run.
+    #[serde(default = "everything")]
+    pub only: Vec<String>,
+    /// Globs that are left out.
+    #[serde(default)]
+    pub skip: Vec<String>,
+    /// Globs (ids, groups, capabilities) for which a skip is a failure.
+    #[serde(default)]
+    pub require: Vec<String>,
+    /// How long checks may take.
+    #[serde(default)]
+    pub budget: Budget,
+    /// Whether checks that could harm the target are run.
+    #[serde(default)]
+    pub intrusive: bool,
+    /// The level from which a failure ends with exit code 1: `must` or `should`.
+    #[serde(default)]
+    pub fail_on: FailOn,
+}
+
+fn everything() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+/// How long checks may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Budget {
+    /// Ends within 90 s.
+    #[default]
+    Ci,
+    /// Waits out whole lifetimes and takes large samples.
+    Thorough,
+}
+
+/// The level from which a failure ends with exit code 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailOn {
+    /// Violations only.
+    #[default]
+    Must,
+    /// Weaknesses too.
+    Should,
+}
+
+/// Weighted operations plus an arrival model.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Workload {
+    /// Open or closed.
+    pub arrival: Arrival,
+    /// Durations and ramps, in order; one hold of 10 s if absent.
+    #[serde(default = "default_stages")]
+    pub stages: Vec<Stage>,
+    /// Weight by operation.
+    pub mix: IndexMap<String, f64>,
+    /// The token population.
+    #[serde(default)]
+    pub tokens: Tokens,
+    /// Driven, not recorded.
+    #[serde(default = "default_warmup")]
+    pub warmup: Span,
+    /// Makes a run repeatable.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Connections held open; by default 64 for open loads, one per user for closed ones.
+    #[serde(default)]
+    pub connections: Option<u32>,
+    /// Deadline of one request.
+    #[serde(default = "default_timeout")]
+    pub timeout: Span,
+    /// What a waiting loop does; chosen by the machine if absent.
+    #[serde(default)]
+    pub idle: Option<Idle>,
+}
+
+fn default_stages() -> Vec<Stage> {
+    vec![Stage::Hold(Span(std::time::Duration::from_secs(10)))]
+}
+fn default_warmup() -> Span {
+    Span(std::time::Duration::from_secs(2))
+}
+fn default_timeout() -> Span {
+    Span(std::time::Duration::from_secs(10))
+}
+fn default_seed() -> u64 {
+    42
+}
+
+/// Who decides when the next request is sent.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrival {
+    /// A rate, whatever the target does.
+    Open(Open),
+    /// Users that wait for their answer.
+    Closed(Closed),
+}
+
+/// An open model.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Open {
+    /// Arrivals per second at full height, all operations together.
+    pub rate: Rate,
+    /// Distances between arrivals.
+    #[serde(default)]
+    pub process: Process,
+}
+
+/// Distances between arrivals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Process {
+    /// Equal distances.
+    Constant,
+    /// Exponential distances: independent callers.
+    #[default]
+    Poisson,
+}
+
+/// A closed model.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Closed {
+    /// Users, each with one request at a time.
+    pub users: u32,
+    /// Pause between an answer and the next request.
+    #[serde(default)]
+    pub think: Option<Span>,
+}
+
+/// One stage of a load.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// From where the rate was to full height.
+    Ramp(Span),
+    /// At the height reached.
+    Hold(Span),
+}
+
+/// What a waiting loop does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Idle {
+    /// Polls shortly before the next arrival: exact, takes a whole core.
+    Poll,
+    /// Sleeps in the kernel until it is due.
+    Sleep,
+}
+
+/// The token population.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Tokens {
+    /// Sessions that hold tokens of their own.
+    pub sessions: u32,
+    /// Which session is used next.
+    pub reuse: Reuse,
+    /// How long before its end an access token is refreshed, off the timed path.
+    pub refresh_lead: Span,
+    /// Share of expired tokens sent on purpose, whose refusal is success.
+    pub expired: Option<Ratio>,
+    /// Share of tampered tokens sent on purpose, whose refusal is success.
+    pub tampered: Option<Ratio>,
+}
+
+impl Default for Tokens {
+    fn default() -> Tokens {
+        Tokens {
+            sessions: 100,
+            reuse: Reuse::Uniform,
+            refresh_lead: Span(std::time::Duration::from_secs(30)),
+            expired: None,
+            tampered: None,
+        }
+    }
+}
+
+/// Which session is used next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reuse {
+    /// Every session equally.
+    #[default]
+    Uniform,
+    /// Few sessions often, many seldom (exponent 1).
+    Zipf,
+    /// Every token once.
+    Once,
+}
+
+/// What to compare.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Compare {
+    /// The topology that the others are compared with.
+    pub baseline: String,
+    /// How many pairs.
+    #[serde(default)]
+    pub effort: Effort,
+    /// Whether a regression beyond the margin ends with exit code 1.
+    #[serde(default)]
+    pub gate: bool,
+}
+
+/// How many pairs, how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effort {
+    /// 6 pairs of 2 s.
+    #[default]
+    Quick,
+    /// 12 pairs of 5 s.
+    Standard,
+}

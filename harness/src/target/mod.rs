@@ -1,0 +1,26 @@
+//! How does a target speak? Profile + operation -> request; reply -> meaning; capabilities.
+//!
+//! A [`Profile`] is data; a [`Target`] is a profile with an address. [`Target::request`] makes the request of an
+//! operation, [`Target::judge`] says what a reply means by the profile's own predicates (never by "2xx"),
+//! [`Target::tokens`] takes the tokens out of it. Nothing here does network input or output but
+//! [`Target::command`], which runs a profile's script.
+
+mod builtin;
+mod command;
+mod judge;
+mod load;
+mod profile;
+mod request;
+mod template;
+mod validate;
+
+pub use builtin::{Builtin, builtin, builtins};
+pub use judge::{Answer, Case, Issued, Meaning, TokenPlace};
+pub use load::{load, parse_profile};
+pub use profile::*;
+pub use request::{KeyMaterial, Target, TargetError};
+pub use template::{TemplateError, Vars};
+pub use validate::{examine, examine_named};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Do the checks of the token itself (STRUCT, SIG, TYPE) find what is wrong, and nothing where nothing is?
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use assay::conformance::{Check, Examination, Selection, catalogue, examine};
+use assay::record::{CheckRecord, Redactor, Verdict};
+use assay::scenario::Conformance;
+use assay::target::{Target, load};
+use reference_server::{Algorithm, Config, FlawSet, Hash};
+
+/// A reference server on a free port, ended with its runtime.
+struct Server {
+    url: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn serve(config: Config) -> Server {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = reference_server::app(config).unwrap();
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        axum::serve(listener, app.router(false)).await
+    });
+    Server { url, _runtime: runtime }
+}
+
+fn config(alg: &str, flaws: &[&str]) -> Config {
+    let flaws: Vec<_> = flaws.iter().map(|f| f.parse().unwrap()).collect();
+    Config {
+        algorithm: Algorithm::named(alg).unwrap(),
+        flaws: FlawSet::of(&flaws),
+        hash: Hash::None,
+        issuer: Some("https://issuer.example".to_owned()),
+        audience: vec!["assay-api".to_owned()],
+        ..Config::default()
+    }
+}
+
+/// The checks of these families against a server, by id.
+fn examined(config: Config) -> BTreeMap<String, CheckRecord> {
+    let alg = config.algorithm.name;
+    let server = serve(config);
+    let variant = (alg != "HS256").then(|| alg.to_ascii_lowercase());
+    let profile = load("reference", variant.as_deref(), Path::new(".")).unwrap();
+    let target = Target::new(profile, &server.url, None, &[]).unwrap();
+    let ours: Vec<&'static Check> =
+        catalogue().iter().copied().filter(|c| matches!(c.group, "STRUCT" | "SIG" | "TYPE")).collect();
+    let selection =
+        Selection::new(&serde_json::from_value::<Conformance>(serde_json::json!({})).unwrap(), &ours).unwrap();
+    let cancel = AtomicBool::new(false);
+    let findings = examine(&Examination {
+        target: &target,
+        topology: "bare",
+        selection: &selection,
+        redactor: Redactor::default(),
+        logs: Vec::new(),
+        peer: None,
+        catalogue: &ours,
+        on_event: &|_| {},
+        cancel: &cancel,
+    })
+    .unwrap();
+    findings.checks.into_iter().map(|c| (c.id.clone(), c)).collect()
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    let mut wrong = Vec::new();
+    for alg in ["HS256", "RS256", "PS256", "ES256", "EdDSA"] {
+        for (id, record) in examined(config(alg, &[])) {
+            let fine = |v: Verdict| matches!(v, Verdict::Pass | Verdict::NotApplicable);
+            if !fine(record.verdict) {
+                wrong.push(format!("{alg} {id}: {:?} {}", record.verdict, record.summary));
+            }
+            let check = catalogue().iter().find(|c| c.id == id).unwrap();
+            let mut names = std::collections::HashSet::new();
+            for v in &record.variants {
+                if !fine(v.verdict) {
+                    wrong.push(format!("  {}: {:?} {}", v.name, v.verdict, v.summary));
+                }
+                if !check.has_variant(&v.name) || !names.insert(&v.name) {
+                    wrong.push(format!("{id} reports on {}, which it does not list, or twice", v.name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_check_finds_its_flaws() {
+    let mut missed = Vec::new();
+    for flaw in reference_server::flaws() {
+        let alg = flaw.needs.iter().find_map(|n| n.strip_prefix("--alg=")).unwrap_or("HS256");
+        let ours: Vec<&str> = flaw
+            .kills
+            .iter()
+            .copied()
+            .filter(|id| ["struct-", "sig-", "type-"].iter().any(|family| id.starts_with(family)))
+            .collect();
+        if ours.is_empty() || flaw.needs.iter().any(|n| n.starts_with("dialect")) {
+            continue;
+        }
+        let records = examined(config(alg, &[flaw.name]));
+        let turned: Vec<&str> =
+            records.values().filter(|r| r.verdict == Verdict::Fail).map(|r| r.id.as_str()).collect();
+        let beside: Vec<&&str> = turned
+            .iter()
+            .filter(|id| !ours.contains(id) && !flaw.also.iter().any(|also| also == *id || *also == "*"))
+            .collect();
+        if !beside.is_empty() {
+            missed.push(format!("{} turns {beside:?} too, which its row does not say", flaw.name));
+        }
+        for id in ours {
+            if records.contains_key(id) && !turned.contains(&id) {
+                let record = &records[id];
+                missed.push(format!("{} lives under {}: {:?} {}", id, flaw.name, record.verdict, record.summary));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}

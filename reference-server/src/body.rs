@@ -1,0 +1,134 @@
+//! What is in a request's body? Fields from JSON or a form, within a limit, each a string.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode, header};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Value, json};
+
+use crate::reply;
+
+/// The members of a JSON object or a form, in order; a name that comes twice is an error.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if fields.get(&name).is_some() {
+                        return Err(de::Error::custom(format_args!("duplicate member `{name}`")));
+                    }
+                    // More members than any request has are an attack on the look-up.
+                    if fields.0.len() == 64 {
+                        return Err(de::Error::custom("more than 64 members"));
+                    }
+                    fields.0.push((name, value));
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl Fields {
+    /// The member called `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value)
+    }
+
+    /// The member called `name`, where it is a string.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+
+    /// The strings called `names`, or the 400 that names what is wrong with each.
+    pub(crate) fn texts<const N: usize>(&self, names: [&str; N]) -> Result<[&str; N], Box<Response>> {
+        let mut wrong = serde_json::Map::new();
+        let found = names.map(|name| match self.get(name) {
+            Some(Value::String(text)) if text.is_empty() => Err("This field may not be blank."),
+            Some(Value::String(text)) if text.contains('\0') => Err("Null characters are not allowed."),
+            Some(Value::String(text)) => Ok(text.as_str()),
+            Some(Value::Null) => Err("This field may not be null."),
+            Some(_) => Err("Not a valid string."),
+            None => Err("This field is required."),
+        });
+        for (name, found) in names.iter().zip(&found) {
+            if let Err(why) = found {
+                wrong.insert((*name).to_owned(), json!([why]));
+            }
+        }
+        if wrong.is_empty() {
+            Ok(found.map(Result::unwrap_or_default))
+        } else {
+            Err(Box::new(reply::json(StatusCode::BAD_REQUEST, &Value::Object(wrong))))
+        }
+    }
+
+    /// Fields of `application/x-www-form-urlencoded` text; `None` where it is malformed or a name comes twice.
+    pub(crate) fn of_form(text: &str) -> Option<Self> {
+        let mut fields = Self::default();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name)?;
+            if fields.get(&name).is_some() || fields.0.len() == 64 {
+                return None;
+            }
+            fields.0.push((name, Value::String(decoded(value)?)));
+        }
+        Some(fields)
+    }
+}
+
+/// Percent-decoding with `+` for a space; `None` where a `%` is cut off or the result is not UTF-8.
+pub(crate) fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let high = char::from(rest.next()?).to_digit(16)?;
+                let low = char::from(rest.next()?).to_digit(16)?;
+                (high * 16 + low) as u8
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// True where the header says this media type, whatever its parameters.
+pub(crate) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    value.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(wanted)
+}
+
+/// Reads the body whole, or answers 413.
+pub(crate) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Box<Response>> {
+    axum::body::to_bytes(body, limit)
+        .await
+        .map_err(|_| Box::new(reply::detail(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")))
+}
+
+/// Reads fields from JSON or a form, by the content type; 400 or 415 otherwise.
+pub(crate) fn fields_of(headers: &HeaderMap, bytes: &bytes::Bytes) -> Result<Fields, Box<Response>> {
+    if is_type(headers, "application/json") {
+        let parsed: Result<Fields, _> = serde_json::from_slice(bytes);
+        return parsed
+            .map_err(|error| Box::new(reply::detail(StatusCode::BAD_REQUEST, &format!("JSON parse error - {error}"))));
+    }
+    if is_type(headers, "application/x-www-form-urlencoded") {
+        let parsed = std::str::from_utf8(bytes).ok().and_then(Fields::of_form);
+        return parsed.ok_or_else(|| Box::new(reply::detail(StatusCode::BAD_REQUEST, "Malformed form.")));
+    }
+    Err(Box::new(reply::detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type in request.")))
+}

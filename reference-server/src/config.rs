@@ -1,0 +1,99 @@
+//! What can be configured? One YAML file or flags; everything has a default.
+
+use std::time::Duration;
+
+use crate::algorithm::Algorithm;
+use crate::flaws::FlawSet;
+use crate::users::{Hash, UserConfig};
+
+/// The password of the development users.
+pub const DEVELOPMENT_PASSWORD: &str = "correct-horse-9";
+
+/// The server's configuration; `Config::default()` runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What tokens are signed with.
+    pub algorithm: &'static Algorithm,
+    /// The private key in PEM or the HMAC secret; the published development key where none is given.
+    pub key: Option<String>,
+    /// The deliberate faults.
+    pub flaws: FlawSet,
+    /// How passwords are kept.
+    pub hash: Hash,
+    /// Who may log in; `alice` and `bob` by default.
+    pub users: Vec<UserConfig>,
+    /// How long an access token lives; whole seconds.
+    pub access_lifetime: Duration,
+    /// How long a refresh token lives; whole seconds.
+    pub refresh_lifetime: Duration,
+    /// The end of a session counted from its login, however often it is refreshed.
+    pub absolute_lifetime: Duration,
+    /// A refresh gives a new refresh token and uses the old one up.
+    pub rotate: bool,
+    /// How long a used refresh token may come again and gets the same successor.
+    pub grace: Duration,
+    /// How long past `exp` a token still passes.
+    pub leeway: Duration,
+    /// The `iss` of tokens, asked for where it is set.
+    pub issuer: Option<String>,
+    /// The `aud` of tokens, asked for where it is set.
+    pub audience: Vec<String>,
+    /// Access tokens in the shape of RFC 9068.
+    pub rfc9068: bool,
+    /// How many failed logins a name may have in a minute; no limit where it is absent.
+    pub login_limit: Option<u32>,
+    /// The largest body that is read, in bytes.
+    pub body_limit: usize,
+    /// How many passwords may wait for a hashing worker.
+    pub hash_queue: usize,
+}
+
+/// The users of the development configuration.
+pub fn development_users() -> Vec<UserConfig> {
+    ["alice", "bob"]
+        .map(|name| UserConfig { name: name.to_owned(), password: DEVELOPMENT_PASSWORD.to_owned(), scope: None })
+        .into()
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            algorithm: &Algorithm::all()[0],
+            key: None,
+            flaws: FlawSet::default(),
+            hash: Hash::Argon2id,
+            users: development_users(),
+            access_lifetime: Duration::from_secs(5 * 60),
+            refresh_lifetime: Duration::from_secs(24 * 3600),
+            absolute_lifetime: Duration::from_secs(30 * 24 * 3600),
+            rotate: true,
+            grace: Duration::ZERO,
+            leeway: Duration::ZERO,
+            issuer: None,
+            audience: Vec::new(),
+            rfc9068: false,
+            login_limit: None,
+            body_limit: 64 * 1024,
+            hash_queue: 256,
+        }
+    }
+}
+
+/// Reads `300`, `300s`, `5m`, `24h`, `7d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("expected a duration such as 300, 90s, 5m, 24h or 30d, saw `{text}`");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let factor = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(factor)
+        .filter(|seconds| *seconds <= 100 * 365 * 86_400)
+        .map(Duration::from_secs)
+        .ok_or_else(wrong)
+}

@@ -1,0 +1,255 @@
+//! How does the server run as a program? Arguments, listeners, ready lines, and the end.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use crate::algorithm::Algorithm;
+use crate::app::{App, app};
+use crate::bearer::Connection;
+use crate::config::{Config, DEVELOPMENT_PASSWORD, duration};
+use crate::flaws::{FlawId, FlawSet};
+use crate::state::StartError;
+use crate::users::{Hash, UserConfig};
+
+/// The arguments of `assay serve` and of the `reference-server` program.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    /// The port on 127.0.0.1; 0 picks a free one
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Opens the admin hooks on this port of 127.0.0.1; 0 picks a free one
+    #[arg(long)]
+    pub admin_port: Option<u16>,
+    /// The algorithm that tokens are signed with
+    #[arg(long, value_name = "ALG", value_parser = algorithm)]
+    pub alg: Option<&'static Algorithm>,
+    /// A mistake to make on purpose; may be given several times
+    #[arg(long = "flaw", value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    pub flaws: Vec<FlawId>,
+    /// How passwords are kept
+    #[arg(long, value_enum)]
+    pub hash: Option<Hash>,
+    /// How long an access token lives, as 300, 90s or 5m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub access_lifetime: Option<Duration>,
+    /// How long a refresh token lives
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub refresh_lifetime: Option<Duration>,
+    /// When a session ends, counted from its login, however often it is refreshed
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub absolute_lifetime: Option<Duration>,
+    /// A refresh gives a new refresh token and uses the old one up (the default)
+    #[arg(long, overrides_with = "no_rotate")]
+    pub rotate: bool,
+    /// A refresh token may be used until it expires
+    #[arg(long)]
+    pub no_rotate: bool,
+    /// How long a used refresh token may come again and gets the same successor
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub grace: Option<Duration>,
+    /// How long past its end a token still passes
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub leeway: Option<Duration>,
+    /// The issuer named in tokens, and asked for
+    #[arg(long)]
+    pub issuer: Option<String>,
+    /// An audience named in tokens, of which one is asked for; may be given several times
+    #[arg(long)]
+    pub audience: Vec<String>,
+    /// Access tokens in the shape of RFC 9068
+    #[arg(long)]
+    pub rfc9068: bool,
+    /// How many failed logins a name may have in a minute
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub login_limit: Option<u32>,
+    /// Adds users user1 to userN with the development password
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub users: Option<u32>,
+}
+
+fn algorithm(name: &str) -> Result<&'static Algorithm, String> {
+    Algorithm::named(name).ok_or_else(|| {
+        let known: Vec<_> = Algorithm::all().iter().map(|row| row.name).collect();
+        format!("expected one of {}", known.join(", "))
+    })
+}
+
+impl ServeArgs {
+    /// The configuration that these arguments mean.
+    pub fn config(&self) -> Result<Config, StartError> {
+        let mut config = Config::default();
+        config.algorithm = self.alg.unwrap_or(config.algorithm);
+        config.flaws = FlawSet::of(&self.flaws);
+        config.hash = self.hash.unwrap_or(config.hash);
+        config.access_lifetime = self.access_lifetime.unwrap_or(config.access_lifetime);
+        config.refresh_lifetime = self.refresh_lifetime.unwrap_or(config.refresh_lifetime);
+        config.absolute_lifetime = self.absolute_lifetime.unwrap_or(config.absolute_lifetime);
+        config.rotate = if self.no_rotate { false } else { self.rotate || config.rotate };
+        config.grace = self.grace.unwrap_or(config.grace);
+        config.leeway = self.leeway.unwrap_or(config.leeway);
+        config.issuer = self.issuer.clone().or(config.issuer);
+        if !self.audience.is_empty() {
+            config.audience.clone_from(&self.audience);
+        }
+        config.login_limit = self.login_limit.or(config.login_limit);
+        config.rfc9068 |= self.rfc9068;
+        for number in 1..=self.users.unwrap_or(0) {
+            config.users.push(UserConfig {
+                name: format!("user{number}"),
+                password: DEVELOPMENT_PASSWORD.to_owned(),
+                scope: None,
+            });
+        }
+        Ok(config)
+    }
+}
+
+/// Runs the server until it is interrupted. Exit code 2 for arguments that contradict each other, 3 where it cannot start.
+pub fn run(args: &ServeArgs) -> ExitCode {
+    let tell = |error: &StartError| {
+        let _ = writeln!(std::io::stderr(), "error: {error}");
+        ExitCode::from(if matches!(error, StartError::Config(_) | StartError::Key(_)) { 2 } else { 3 })
+    };
+    let config = match args.config() {
+        Ok(config) => config,
+        Err(error) => return tell(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => return tell(&StartError::Io { what: "cannot start threads".to_owned(), source }),
+    };
+    let outcome = runtime.block_on(serve(config, args.port, args.admin_port, interrupted()));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => tell(&error),
+    }
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+async fn bind(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let failed = |source| StartError::Io { what: format!("cannot listen on {wanted}"), source };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Listens, prints the ready lines to stdout, and serves until `until` is done; open requests then have five seconds.
+pub async fn serve(
+    config: Config,
+    port: u16,
+    admin_port: Option<u16>,
+    until: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    warn(&config);
+    let mark_connections = config.flaws.has(FlawId::ConnectionUser);
+    let app = app(config)?;
+    let (listener, address) = bind(port).await?;
+    let mut ready = format!("listening on http://{address}\n");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut servers = tokio::task::JoinSet::new();
+    if let Some(admin_port) = admin_port {
+        let (listener, address) = bind(admin_port).await?;
+        ready.push_str(&format!("admin on http://{address}\n"));
+        servers.spawn(accept(listener, app.admin(), false, stopped.clone()));
+    }
+    servers.spawn(accept(listener, app.router(admin_port.is_some()), mark_connections, stopped));
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(ready.as_bytes()).and_then(|()| stdout.flush());
+    drop(stdout);
+    tokio::select! {
+        () = until => {}
+        () = sweep_forever(&app) => {}
+    }
+    let _ = stop.send(true);
+    while servers.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn warn(config: &Config) {
+    let mut stderr = std::io::stderr().lock();
+    if config.key.is_none() {
+        let _ = writeln!(
+            stderr,
+            "warning: signing with the published development key for {}; it protects nothing, so only loopback is served",
+            config.algorithm.name
+        );
+    }
+    for name in config.flaws.names() {
+        let _ = writeln!(stderr, "warning: flaw `{name}` is on");
+    }
+}
+
+async fn sweep_forever(app: &App) {
+    let mut every = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        every.tick().await;
+        app.sweep().await;
+    }
+}
+
+/// The largest head of a request; a token that needs more than half of it is refused by most proxies anyway.
+const HEAD_BYTES: usize = 64 * 1024;
+/// A client that takes longer to send a head is a slow-loris.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// More connections wait in the listener's queue.
+const CONNECTIONS: usize = 20_000;
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    mark_connections: bool,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(256);
+    let graceful = GracefulShutdown::new();
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // Out of descriptors: accepting at once again would only spin.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { break };
+        let _ = stream.set_nodelay(true);
+        let router =
+            if mark_connections { router.clone().layer(Extension(Connection::default())) } else { router.clone() };
+        let connection = graceful
+            .watch(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned());
+        tokio::spawn(async move {
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
+}

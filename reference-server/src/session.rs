@@ -1,0 +1,478 @@
+//! What does a login lead to? Issuing, refreshing, checking and ending sessions, whatever the wire form.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::flawed::Fetched;
+use crate::flaws::FlawId as F;
+use crate::keys::Ring;
+use crate::state::{Counters, State};
+use crate::store::{Presented, Rotation, RotationRules, Successor};
+use crate::token::{Claims, Issue, Purpose, random_id};
+use crate::users::{Busy, User};
+use crate::verify::{Gate, Place, Reading, Refusal, verify};
+
+/// Why an operation gave no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// No such user, a wrong password, or an inactive user.
+    Credentials,
+    /// The presented token does not do.
+    Token(Refusal),
+    /// Too many failed logins of this name: how many seconds to wait.
+    Throttled(u64),
+    /// No such user; said apart from a wrong password only by a mistake.
+    UnknownUser,
+    /// Too many passwords are waiting, or the store is away.
+    Unavailable,
+    /// A fault of ours: the crypto library failed, or a flaw crashed.
+    Crash,
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Crash => Self::Crash,
+            other => Self::Token(other),
+        }
+    }
+}
+
+impl From<Busy> for Denied {
+    fn from(_: Busy) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<crate::store::StoreError> for Denied {
+    fn from(_: crate::store::StoreError) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// What a token says beyond its purpose and times.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grant {
+    /// The session's identifier.
+    pub(crate) session: String,
+    /// When its login happened, in seconds since 1970.
+    pub(crate) auth_time: u64,
+    /// What it may do.
+    pub(crate) scope: Option<String>,
+    /// The OAuth client that it was issued to.
+    pub(crate) client: Option<String>,
+    /// A client's own token, without a user.
+    pub(crate) no_user: bool,
+    pub(crate) nonce: Option<String>,
+}
+
+/// A fresh pair of tokens.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) access: String,
+    /// Absent where the old refresh token goes on.
+    pub(crate) refresh: Option<String>,
+    pub(crate) grant: Grant,
+    pub(crate) user: Option<Arc<User>>,
+}
+
+/// Who a token speaks for.
+#[derive(Debug)]
+pub(crate) struct Caller<'p> {
+    pub(crate) claims: Claims<'p>,
+    /// Absent for a client's own token.
+    pub(crate) user: Option<Arc<User>>,
+}
+
+/// What is written into one token.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) purpose: Purpose,
+    pub(crate) jti: String,
+    pub(crate) iat: u64,
+    pub(crate) exp: u64,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "user {}", self.id)
+    }
+}
+
+impl State {
+    /// Writes and signs one token.
+    pub(crate) fn mint(
+        &self,
+        ring: &Ring,
+        user: Option<&User>,
+        grant: &Grant,
+        draft: &Draft,
+    ) -> Result<String, Denied> {
+        let key = &ring.current;
+        let subject = match user {
+            Some(user) => Some(&*user.id),
+            None => grant.client.as_deref(),
+        };
+        let slip;
+        let draft = if self.flaws.is_empty() {
+            draft
+        } else {
+            slip = self.slipped(draft);
+            &slip
+        };
+        let issue = Issue {
+            token_type: draft.purpose.name(),
+            exp: draft.exp,
+            iat: draft.iat,
+            jti: &draft.jti,
+            sub: subject,
+            user_id: user.map(|user| &*user.id),
+            sid: Some(&grant.session),
+            iss: self.config.issuer.as_deref(),
+            aud: self.audience(draft.purpose, grant),
+            scope: grant.scope.as_deref(),
+            client_id: grant.client.as_deref(),
+            generation: user.map(|user| user.generation).filter(|generation| *generation > 0),
+            auth_time: (draft.purpose != Purpose::Access).then_some(grant.auth_time),
+            nonce: grant.nonce.as_deref().filter(|_| draft.purpose == Purpose::Id),
+            password: user.filter(|_| self.has(F::HashInClaim)).map(|user| user.password.text()),
+            more: None,
+        };
+        let head = if self.config.rfc9068 && draft.purpose == Purpose::Access { &key.head_access } else { &key.head };
+        let claims = serde_json::to_vec(&issue).map_err(|_| Denied::Crash)?;
+        let mut text = String::with_capacity(head.len() + claims.len() * 4 / 3 + 360);
+        text.push_str(head);
+        URL_SAFE_NO_PAD.encode_string(&claims, &mut text);
+        key.sign_onto(&mut text).map_err(|_| Denied::Crash)?;
+        Ok(text)
+    }
+
+    /// What the mistakes make of a draft.
+    fn slipped(&self, draft: &Draft) -> Draft {
+        let mut draft = draft.clone();
+        if self.has(F::RandomLifetime) {
+            draft.exp += rand::random_range(0..60);
+        }
+        if self.has(F::NaiveLocalTime) {
+            draft.iat += 3600;
+            draft.exp += 3600;
+        }
+        if self.has(F::ExpInMs) {
+            draft.iat *= 1000;
+            draft.exp *= 1000;
+        }
+        if self.has(F::JtiFromClock) {
+            draft.jti = format!("{}", (self.now() * 1000.0) as u64);
+        }
+        draft
+    }
+
+    fn audience(&self, purpose: Purpose, grant: &Grant) -> Option<Value> {
+        if purpose == Purpose::Id {
+            return grant.client.as_ref().map(|client| json!(client));
+        }
+        match self.config.audience.as_slice() {
+            [] => None,
+            [one] => Some(json!(one)),
+            many => Some(json!(many)),
+        }
+    }
+
+    /// Checks a login and gives its first pair.
+    pub(crate) async fn login(&self, name: &str, password: &str) -> Result<Pair, Denied> {
+        let user = self.authenticate(name, password).await?;
+        let grant = Grant {
+            session: random_id(),
+            auth_time: self.now() as u64,
+            scope: Some(user.scope.to_string()),
+            ..Grant::default()
+        };
+        self.first_pair(user, grant)
+    }
+
+    /// The user whom `name` and `password` open.
+    pub(crate) async fn authenticate(&self, name: &str, password: &str) -> Result<Arc<User>, Denied> {
+        let limit = self.config.login_limit.filter(|_| !self.has(F::NoThrottle));
+        if let Some(wait) = limit.and_then(|limit| self.throttle.wait(name, limit, self.now())) {
+            return Err(Denied::Throttled(wait));
+        }
+        let user = self.users.by_name(name);
+        Counters::count(&self.counters.hashed);
+        if self.has(F::UnboundedHash) && password.len() > 4096 {
+            let password = password.to_owned();
+            self.users.costly(move || crate::users::hash_without_end(&password)).await?;
+        }
+        let opens = self.users.password_opens(user.as_deref(), password, self.has(F::SkipDummyHash)).await;
+        let opens = opens.inspect_err(|_| Counters::count(&self.counters.overloaded))?;
+        // An inactive user is told what a wrong password is told, after the same work.
+        match user {
+            Some(user) if (opens || self.has(F::AnyPassword)) && user.active => {
+                if limit.is_some() {
+                    self.throttle.passed(name);
+                }
+                Ok(if self.has(F::SharedStateLogin) { self.slips.shared(user).await } else { user })
+            }
+            found => {
+                if limit.is_some() {
+                    self.throttle.failed(name, self.now());
+                }
+                let told = found.is_none() && self.has(F::DistinctMessage);
+                Err(if told { Denied::UnknownUser } else { Denied::Credentials })
+            }
+        }
+    }
+
+    /// Access and refresh token of a new session.
+    pub(crate) fn first_pair(&self, user: Arc<User>, grant: Grant) -> Result<Pair, Denied> {
+        let ring = self.keys.now();
+        let iat = self.now() as u64;
+        let access = self.access(&ring, Some(&user), &grant, iat)?;
+        let draft = Draft {
+            purpose: Purpose::Refresh,
+            jti: random_id(),
+            iat,
+            exp: iat + self.config.refresh_lifetime.as_secs(),
+        };
+        let refresh = self.mint(&ring, Some(&user), &grant, &draft)?;
+        Counters::count(&self.counters.issued);
+        Ok(Pair { access, refresh: Some(refresh), grant, user: Some(user) })
+    }
+
+    /// One access token, from `iat` on.
+    pub(crate) fn access(&self, ring: &Ring, user: Option<&User>, grant: &Grant, iat: u64) -> Result<String, Denied> {
+        self.mint(
+            ring,
+            user,
+            grant,
+            &Draft {
+                purpose: Purpose::Access,
+                jti: random_id(),
+                iat,
+                exp: iat + self.config.access_lifetime.as_secs(),
+            },
+        )
+    }
+
+    /// Holds a token against `gate`, its user's state and what was taken back.
+    pub(crate) async fn caller<'p>(
+        &self,
+        gate: &Gate,
+        text: &str,
+        payload: &'p mut Vec<u8>,
+    ) -> Result<Caller<'p>, Denied> {
+        let fetched =
+            if self.flaws.is_empty() { Fetched::default() } else { Fetched::for_token(&self.flaws, text).await };
+        let ring = self.keys.now();
+        let reading = Reading { ring: &ring, flaws: &self.flaws, gate, now: self.now(), fetched: &fetched };
+        let claims = verify(&reading, text, payload)?;
+        let user = self.user_of(gate.place, &claims)?;
+        let jti = claims.jti.as_ref().map_or("", AsRef::as_ref);
+        if self.store.is_revoked(claims.session(), jti).await? && !self.overlooks_revocation(gate.place, &claims) {
+            return Err(Denied::Token(Refusal::Revoked));
+        }
+        if self.has(F::DenylistByString) && self.slips.is_denied(text) {
+            return Err(Denied::Token(Refusal::Revoked));
+        }
+        Ok(Caller { claims, user })
+    }
+
+    fn overlooks_revocation(&self, place: Place, claims: &Claims<'_>) -> bool {
+        if self.flaws.is_empty() {
+            return false;
+        }
+        let is_access = claims.token_type.as_ref().map(AsRef::as_ref) == Some(Purpose::Access.name());
+        let verify = place == Place::Verify;
+        (verify && (self.has(F::IgnoreDenylist) || self.has(F::VerifySignatureOnly)))
+            || (is_access && self.has(F::AccessSurvives))
+    }
+
+    /// The active user of the token's subject and generation; `None` for a client's own token.
+    fn user_of(&self, place: Place, claims: &Claims<'_>) -> Result<Option<Arc<User>>, Refusal> {
+        let blind = (place == Place::Verify && (self.has(F::StaleUserVerify) || self.has(F::VerifySignatureOnly)))
+            || (place == Place::Refresh && self.has(F::StaleUser));
+        let subject = match claims.sub.as_ref().map(AsRef::as_ref) {
+            Some(subject) => subject,
+            None if blind => return Ok(None),
+            None => return Err(Refusal::Claims),
+        };
+        if claims.client_id.as_ref().is_some_and(|client| client.as_ref() == subject) {
+            return Ok(None);
+        }
+        if blind {
+            return Ok(self.users.by_id(subject).or_else(|| self.users.first_by_id(subject)));
+        }
+        let Some(user) = self.users.by_id(subject) else {
+            return Err(if self.has(F::CrashDeleted) { Refusal::Crash } else { Refusal::User });
+        };
+        let ended = !user.active || user.generation != claims.generation.unwrap_or(0);
+        let overlooked =
+            (self.has(F::InactiveOk) && !user.active) || (self.has(F::EventsIgnored) && place != Place::Refresh);
+        if ended && !overlooked {
+            return Err(Refusal::User);
+        }
+        Ok(Some(user))
+    }
+
+    /// Exchanges a refresh token. `check` sees the caller before anything is used up.
+    pub(crate) async fn refresh(
+        &self,
+        text: &str,
+        check: impl FnOnce(&Caller<'_>, &mut Grant) -> Result<(), Denied>,
+    ) -> Result<Pair, Denied> {
+        let mut payload = Vec::with_capacity(512);
+        let caller = self.caller(&self.gates.refresh, text, &mut payload).await;
+        if self.has(F::CrashRefresh) && matches!(caller, Err(Denied::Token(Refusal::Forged))) {
+            return Err(Denied::Crash);
+        }
+        let caller = caller?;
+        let claims = &caller.claims;
+        let jti = claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
+        let now = self.now();
+        let mut iat = now as u64;
+        if self.has(F::CopyIat) {
+            iat = claims.iat.map_or(iat, |at| at.0.max(0.0) as u64);
+        }
+        let auth_time = claims.auth_time.map_or(iat, |at| at.0.max(0.0) as u64);
+        let mut grant = Grant {
+            session: claims.session().to_owned(),
+            auth_time,
+            // The user may have gained or lost rights since the last pair.
+            scope: caller.user.as_ref().map(|user| user.scope.to_string()),
+            client: claims.client_id.as_ref().map(|client| client.0.to_string()),
+            ..Grant::default()
+        };
+        check(&caller, &mut grant)?;
+        let ring = self.keys.now();
+        let mut user = caller.user.clone();
+        if self.has(F::SharedStateRefresh)
+            && let Some(own) = user
+        {
+            user = Some(self.slips.shared(own).await);
+        }
+        let user = user.as_deref();
+        let mut refresh = None;
+        if self.has(F::StaticRefresh) {
+            refresh = Some(text.to_owned());
+        } else if self.config.rotate {
+            let end = if self.has(F::SlideForever) {
+                u64::MAX
+            } else {
+                auth_time.saturating_add(self.config.absolute_lifetime.as_secs())
+            };
+            let exp = (iat + self.config.refresh_lifetime.as_secs()).min(end);
+            if exp <= iat {
+                return Err(Denied::Token(Refusal::Expired));
+            }
+            let next = Successor { jti: random_id(), issued: iat, expires: exp };
+            let presented = Presented {
+                session: &grant.session,
+                jti,
+                expires: claims.exp.map_or(exp, |exp| exp.0.max(0.0) as u64),
+            };
+            let rotation = if self.flaws.is_empty() {
+                self.store.rotate(presented, next.clone(), self.rotation, now).await?
+            } else {
+                self.slipped_rotation(presented, &next, now).await?
+            };
+            let successor = match rotation {
+                Rotation::Rotated => next,
+                Rotation::Repeated(same) => same,
+                Rotation::Reused => {
+                    Counters::count(&self.counters.reused);
+                    if self.has(F::RevokeEverything)
+                        && let Some(user) = &caller.user
+                    {
+                        self.users.change(&user.name, |user| user.generation += 1);
+                    }
+                    return Err(Denied::Token(Refusal::Revoked));
+                }
+                Rotation::Revoked => return Err(Denied::Token(Refusal::Revoked)),
+            };
+            let draft =
+                Draft { purpose: Purpose::Refresh, jti: successor.jti, iat: successor.issued, exp: successor.expires };
+            refresh = Some(self.mint(&ring, user, &grant, &draft)?);
+        }
+        let access = self.access(&ring, user, &grant, iat)?;
+        Counters::count(&self.counters.refreshed);
+        Ok(Pair { access, refresh, grant, user: caller.user.clone() })
+    }
+
+    /// A rotation as the mistakes do it.
+    async fn slipped_rotation(&self, presented: Presented<'_>, next: &Successor, now: f64) -> Result<Rotation, Denied> {
+        if self.has(F::RotateWithoutRevoke) {
+            return Ok(Rotation::Rotated);
+        }
+        if self.has(F::ChainGrowth) {
+            let used = self.store.used(presented.session).await?;
+            tokio::time::sleep(Duration::from_micros(200 * used.min(10_000) as u64)).await;
+        }
+        if self.has(F::CheckThenAct) && !self.store.is_used(presented.session, presented.jti).await? {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let rules = RotationRules { end_session: false, ..self.rotation };
+            self.store.rotate(presented, next.clone(), rules, now).await?;
+            return Ok(Rotation::Rotated);
+        }
+        Ok(self.store.rotate(presented, next.clone(), self.rotation, now).await?)
+    }
+
+    /// Ends the session of a refresh token.
+    pub(crate) async fn end(self: &Arc<Self>, text: &str) -> Result<(), Denied> {
+        let mut payload = Vec::with_capacity(512);
+        let caller = match self.caller(&self.gates.refresh, text, &mut payload).await {
+            Err(Denied::Token(_)) if self.has(F::CrashUnknown) => return Err(Denied::Crash),
+            other => other?,
+        };
+        let jti = caller.claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
+        let session = caller.claims.session();
+        if self.store.is_used(session, jti).await? {
+            return Err(Denied::Token(Refusal::Revoked));
+        }
+        // The session's other tokens may have been issued later, and live longer.
+        let expires = caller
+            .claims
+            .exp
+            .map_or(0, |exp| exp.0.max(0.0) as u64)
+            .max(self.now() as u64 + self.config.refresh_lifetime.as_secs());
+        Counters::count(&self.counters.revoked);
+        if self.has(F::SilentNoop) {
+            return Ok(());
+        }
+        if self.has(F::DenylistByString) {
+            self.slips.deny(text);
+            return Ok(());
+        }
+        if self.has(F::LazyDenylist) {
+            let (state, session) = (Arc::clone(self), session.to_owned());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                state.store.end_session(&session, expires).await
+            });
+            return Ok(());
+        }
+        if self.has(F::UnlockedRevoke) || self.has(F::NoCascade) {
+            if self.has(F::UnlockedRevoke) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            return Ok(self.store.revoke(session, jti, expires).await?);
+        }
+        Ok(self.store.end_session(session, expires).await?)
+    }
+
+    /// True where any endpoint would still take the token.
+    pub(crate) async fn check(&self, text: &str) -> Result<(), Denied> {
+        let mut payload = Vec::with_capacity(512);
+        let caller = self.caller(&self.gates.verify, text, &mut payload).await?;
+        let jti = caller.claims.jti.as_ref().map_or("", AsRef::as_ref);
+        if self.store.is_used(caller.claims.session(), jti).await?
+            && !self.overlooks_revocation(Place::Verify, &caller.claims)
+        {
+            return Err(Denied::Token(Refusal::Revoked));
+        }
+        Counters::count(&self.counters.verified);
+        Ok(())
+    }
+}

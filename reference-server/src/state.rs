@@ -1,0 +1,236 @@
+//! What does a running server hold? Everything that its handlers share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::flaws::{FlawId, FlawSet};
+use crate::keys::{Key, KeyError, KeyRing};
+use crate::store::{Memory, RotationRules, Store};
+use crate::token::Purpose;
+use crate::users::Users;
+use crate::verify::{Gate, Place};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A password cannot be hashed.
+    #[error("cannot hash the configured passwords: {0}")]
+    Password(String),
+    /// Two values of the configuration contradict each other.
+    #[error("{0}")]
+    Config(String),
+    /// An address cannot be bound, or a file not be read.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What happened so far, by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: AtomicU64,
+    pub(crate) issued: AtomicU64,
+    pub(crate) refreshed: AtomicU64,
+    pub(crate) reused: AtomicU64,
+    pub(crate) revoked: AtomicU64,
+    pub(crate) verified: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) hashed: AtomicU64,
+    pub(crate) overloaded: AtomicU64,
+}
+
+impl Counters {
+    /// One more.
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All counters with their names.
+    pub(crate) fn all(&self) -> [(&'static str, u64); 9] {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("requests", read(&self.requests)),
+            ("issued", read(&self.issued)),
+            ("refreshed", read(&self.refreshed)),
+            ("reused", read(&self.reused)),
+            ("revoked", read(&self.revoked)),
+            ("verified", read(&self.verified)),
+            ("refused", read(&self.refused)),
+            ("hashed", read(&self.hashed)),
+            ("overloaded", read(&self.overloaded)),
+        ]
+    }
+
+    /// Back to nothing.
+    pub(crate) fn clear(&self) {
+        for counter in [
+            &self.requests,
+            &self.issued,
+            &self.refreshed,
+            &self.reused,
+            &self.revoked,
+            &self.verified,
+            &self.refused,
+            &self.hashed,
+            &self.overloaded,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What each endpoint asks of a token.
+#[derive(Debug)]
+pub(crate) struct Gates {
+    /// The protected resource.
+    pub(crate) resource: Gate,
+    /// The verify endpoint: any token that we signed and that has not ended.
+    pub(crate) verify: Gate,
+    /// The refresh and revocation endpoints.
+    pub(crate) refresh: Gate,
+}
+
+impl Gates {
+    fn of(config: &Config) -> Self {
+        let on = |flaw: FlawId| config.flaws.has(flaw);
+        let leeway_s = if on(FlawId::Leeway600) {
+            600.0
+        } else if on(FlawId::EarlyExpiry) {
+            -5.0
+        } else {
+            config.leeway.as_secs_f64()
+        };
+        let strict = Gate {
+            place: Place::Resource,
+            purposes: vec![Purpose::Access],
+            leeway_s,
+            check_exp: !on(FlawId::IgnoreExp),
+            inclusive_exp: on(FlawId::InclusiveExp),
+            require_exp: !on(FlawId::ExpOptional) && !on(FlawId::IgnoreExp),
+            check_nbf: !on(FlawId::NbfOff),
+            issuer: config.issuer.clone().filter(|_| !on(FlawId::SharedKey)),
+            audience: if on(FlawId::AudOff) || on(FlawId::SharedKey) { Vec::new() } else { config.audience.clone() },
+            require_access_typ: config.rfc9068 && !on(FlawId::TypIgnored),
+        };
+        let mut verify = Gate {
+            place: Place::Verify,
+            purposes: vec![Purpose::Access, Purpose::Refresh],
+            require_access_typ: false,
+            ..strict.clone()
+        };
+        let mut refresh = Gate {
+            place: Place::Refresh,
+            purposes: vec![Purpose::Refresh],
+            require_access_typ: false,
+            ..strict.clone()
+        };
+        let mut resource = strict;
+        if on(FlawId::TwoLeeways) {
+            resource.leeway_s += 15.0;
+        }
+        if on(FlawId::NoTypeCheck) {
+            resource.purposes.clear();
+        }
+        if on(FlawId::NoTypeCheckRefresh) {
+            refresh.purposes.clear();
+        }
+        if on(FlawId::ImmortalRefresh) {
+            refresh.check_exp = false;
+        }
+        if on(FlawId::VerifySignatureOnly) {
+            verify = Gate {
+                purposes: Vec::new(),
+                check_exp: false,
+                require_exp: false,
+                check_nbf: false,
+                issuer: None,
+                audience: Vec::new(),
+                ..verify
+            };
+        }
+        Self { resource, verify, refresh }
+    }
+}
+
+/// Everything that the handlers share.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) flaws: FlawSet,
+    pub(crate) clock: Clock,
+    pub(crate) keys: KeyRing,
+    pub(crate) users: Users,
+    pub(crate) store: Store,
+    pub(crate) gates: Gates,
+    pub(crate) rotation: RotationRules,
+    pub(crate) counters: Counters,
+    pub(crate) throttle: crate::throttle::Throttle,
+    pub(crate) notes: crate::notes::Notes,
+    pub(crate) stall: crate::stall::Stall,
+    /// What only the mistakes remember.
+    pub(crate) slips: crate::slips::Slips,
+}
+
+impl State {
+    /// Prepares keys, users and rules.
+    pub(crate) fn new(config: Config) -> Result<Self, StartError> {
+        if config.access_lifetime.is_zero() || config.refresh_lifetime.is_zero() {
+            return Err(StartError::Config(
+                "expected lifetimes of one second or more\nhint: --access-lifetime 5m --refresh-lifetime 24h"
+                    .to_owned(),
+            ));
+        }
+        let key = match &config.key {
+            Some(text) => Key::load(config.algorithm, crate::token::random_id(), text)?,
+            None if config.flaws.has(FlawId::SecretSecret) && config.algorithm.is_symmetric() => {
+                Key::raw_secret(config.algorithm, config.algorithm.development_kid.to_owned(), "c2VjcmV0")?
+            }
+            None => Key::development(config.algorithm)?,
+        };
+        let key = key.with_flaws(&config.flaws);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let users = Users::new(&config.users, config.hash, workers, config.hash_queue).map_err(StartError::Password)?;
+        Ok(Self {
+            flaws: config.flaws,
+            clock: Clock::default(),
+            keys: KeyRing::new(key),
+            users,
+            store: Store::Memory(Memory::new()),
+            gates: Gates::of(&config),
+            rotation: RotationRules {
+                grace_s: if config.flaws.has(FlawId::Grace600) { 600.0 } else { config.grace.as_secs_f64() },
+                end_session: !config.flaws.has(FlawId::NoFamily),
+            },
+            counters: Counters::default(),
+            throttle: crate::throttle::Throttle::default(),
+            notes: crate::notes::Notes::default(),
+            stall: crate::stall::Stall::default(),
+            slips: crate::slips::Slips::default(),
+            config,
+        })
+    }
+
+    /// Seconds since 1970, by this server's clock.
+    pub(crate) fn now(&self) -> f64 {
+        let skew = if self.has(FlawId::SkewedWorker) && self.counters.requests.load(Ordering::Relaxed).is_multiple_of(4)
+        {
+            5.0
+        } else {
+            0.0
+        };
+        self.clock.now() + skew
+    }
+
+    /// True where this flaw is on.
+    pub(crate) fn has(&self, flaw: FlawId) -> bool {
+        self.flaws.has(flaw)
+    }
+}

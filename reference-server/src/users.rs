@@ -1,0 +1,259 @@
+//! Who may log in, and with which password? The directory and the hashing, which is slow on purpose and therefore bounded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use bytes::Bytes;
+use serde_json::json;
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+
+/// How passwords are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hash {
+    /// Argon2id with 19 MiB and two passes (OWASP's recommendation).
+    Argon2id,
+    /// As they are, compared in constant time: for measuring everything but the hash.
+    None,
+}
+
+/// A password as it is kept.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    Argon2id(Arc<str>),
+    Plain(Arc<str>),
+}
+
+impl Kept {
+    /// The text that is kept, which no one should see.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Argon2id(text) | Self::Plain(text) => text,
+        }
+    }
+}
+
+/// One user at one moment; replaced whole when something changes.
+#[derive(Clone)]
+pub(crate) struct User {
+    pub(crate) id: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) password: Kept,
+    pub(crate) active: bool,
+    /// What the user may do, separated by spaces.
+    pub(crate) scope: Arc<str>,
+    /// Rises with each event that ends the user's tokens.
+    pub(crate) generation: u32,
+    /// What the protected resource says to this user.
+    pub(crate) greeting: Bytes,
+}
+
+impl User {
+    /// The reply of `GET /hello/`.
+    pub(crate) fn greet(id: &str, name: &str, scope: &str) -> Bytes {
+        Bytes::from(
+            json!({"message": format!("hello, {name}"), "user": name, "user_id": id, "scope": scope}).to_string(),
+        )
+    }
+}
+
+#[derive(Default, Clone)]
+struct Directory {
+    by_name: HashMap<Arc<str>, Arc<User>>,
+    by_id: HashMap<Arc<str>, Arc<User>>,
+}
+
+impl Directory {
+    fn put(&mut self, user: User) {
+        let user = Arc::new(user);
+        self.by_name.insert(Arc::clone(&user.name), Arc::clone(&user));
+        self.by_id.insert(Arc::clone(&user.id), user);
+    }
+}
+
+/// A password could not be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Busy {
+    /// More are waiting than the queue holds.
+    Full,
+}
+
+/// A user as the configuration gives it.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    /// The login name.
+    pub name: String,
+    /// The password.
+    pub password: String,
+    /// What the user may do, separated by spaces; `read write` where nothing is said.
+    #[serde(default)]
+    pub scope: Option<String>,
+}
+
+/// All users, and the workers that look at passwords.
+pub(crate) struct Users {
+    directory: RwLock<Directory>,
+    first: Directory,
+    hash: Hash,
+    dummy: Kept,
+    workers: Semaphore,
+    queue: Semaphore,
+}
+
+impl std::fmt::Debug for Users {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("users")
+    }
+}
+
+fn keep(hash: Hash, password: &str) -> Result<Kept, String> {
+    Ok(match hash {
+        Hash::None => Kept::Plain(password.into()),
+        Hash::Argon2id => Kept::Argon2id(
+            Argon2::default().hash_password(password.as_bytes()).map_err(|e| e.to_string())?.to_string().into(),
+        ),
+    })
+}
+
+fn matches(kept: &Kept, password: &str) -> bool {
+    match kept {
+        Kept::Argon2id(phc) => Argon2::default().verify_password(password.as_bytes(), &**phc).is_ok(),
+        Kept::Plain(plain) => plain.as_bytes().ct_eq(password.as_bytes()).into(),
+    }
+}
+
+/// The work of a hash that feeds the whole password into every one of its rounds.
+pub(crate) fn hash_without_end(password: &str) {
+    let mut digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, password.as_bytes());
+    for _ in 0..4000 {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA512);
+        context.update(digest.as_ref());
+        context.update(password.as_bytes());
+        digest = context.finish();
+    }
+}
+
+impl Users {
+    /// Builds the directory. `workers` passwords are hashed at once, `queue` may wait.
+    pub(crate) fn new(users: &[UserConfig], hash: Hash, workers: usize, queue: usize) -> Result<Self, String> {
+        let mut directory = Directory::default();
+        // Generated users share one password, and one costly hash is enough for it.
+        let mut known: HashMap<&str, Kept> = HashMap::new();
+        for (place, user) in users.iter().enumerate() {
+            let kept = match known.get(user.password.as_str()) {
+                Some(kept) => kept.clone(),
+                None => {
+                    let kept = keep(hash, &user.password)?;
+                    known.insert(&user.password, kept.clone());
+                    kept
+                }
+            };
+            let (id, scope) = ((place + 1).to_string(), user.scope.as_deref().unwrap_or("read write"));
+            directory.put(User {
+                greeting: User::greet(&id, &user.name, scope),
+                id: id.into(),
+                name: user.name.as_str().into(),
+                password: kept,
+                active: true,
+                scope: scope.into(),
+                generation: 0,
+            });
+        }
+        Ok(Self {
+            first: directory.clone(),
+            directory: RwLock::new(directory),
+            hash,
+            dummy: keep(hash, "no password is this one")?,
+            workers: Semaphore::new(workers),
+            queue: Semaphore::new(workers + queue),
+        })
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Directory> {
+        self.directory.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn by_id(&self, id: &str) -> Option<Arc<User>> {
+        self.read().by_id.get(id).cloned()
+    }
+
+    /// The user as at the start, however gone by now: what a careless server still knows.
+    pub(crate) fn first_by_id(&self, id: &str) -> Option<Arc<User>> {
+        self.first.by_id.get(id).cloned()
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<User>> {
+        self.read().by_name.get(name).cloned()
+    }
+
+    /// True where `password` opens `user`. Without a user the same work is done, so that the time tells nothing.
+    pub(crate) async fn password_opens(
+        &self,
+        user: Option<&User>,
+        password: &str,
+        skip_dummy: bool,
+    ) -> Result<bool, Busy> {
+        let kept = match user {
+            Some(user) => user.password.clone(),
+            None if skip_dummy => return Ok(false),
+            None => self.dummy.clone(),
+        };
+        let known = user.is_some();
+        if self.hash == Hash::None {
+            return Ok(matches(&kept, password) && known);
+        }
+        let password = password.to_owned();
+        self.costly(move || matches(&kept, &password) && known).await
+    }
+
+    /// Runs slow work off the async threads, at most as many at once as there are workers.
+    pub(crate) async fn costly<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+        let _waiting = self.queue.try_acquire().map_err(|_| Busy::Full)?;
+        let _working = self.workers.acquire().await.map_err(|_| Busy::Full)?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| Busy::Full)
+    }
+
+    /// How long a caller should stay away when the queue is full.
+    pub(crate) fn retry_after() -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// Changes the user called `name`; false where there is none.
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut User)) -> bool {
+        let mut directory = self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(user) = directory.by_name.get(name) else { return false };
+        let mut user = User::clone(user);
+        change(&mut user);
+        user.greeting = User::greet(&user.id, &user.name, &user.scope);
+        directory.put(user);
+        true
+    }
+
+    /// Takes the user called `name` out; false where there is none.
+    pub(crate) fn delete(&self, name: &str) -> bool {
+        let mut directory = self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(user) = directory.by_name.remove(name) else { return false };
+        directory.by_id.remove(&user.id);
+        true
+    }
+
+    /// Gives the user called `name` another password, which ends the user's tokens.
+    pub(crate) async fn set_password(&self, name: &str, password: &str) -> Result<bool, Busy> {
+        let (hash, password) = (self.hash, password.to_owned());
+        let kept = self.costly(move || keep(hash, &password)).await?.map_err(|_| Busy::Full)?;
+        Ok(self.change(name, |user| {
+            user.password = kept;
+            user.generation += 1;
+        }))
+    }
+
+    /// The directory of the start again.
+    pub(crate) fn reset(&self) {
+        *self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner) = self.first.clone();
+    }
+}

@@ -1,0 +1,1 @@
+"""A small Django project that issues JSON Web Tokens with djangorestframework-simplejwt."""
