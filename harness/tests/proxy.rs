@@ -333,8 +333,14 @@ fn each_flaw_shows_before_a_correct_server_and_the_clean_proxy_shows_none() {
 
 #[test]
 fn pooled_identity_mixes_up_concurrent_clients_only() {
-    let server = upstream(|request| {
-        std::thread::sleep(Duration::from_millis(50));
+    let (seen, gave_up) = (AtomicUsize::new(0), Duration::from_secs(5));
+    let server = upstream(move |request| {
+        // The second request stays with the server until the third is there too.
+        let started = Instant::now();
+        let nth = seen.fetch_add(1, Ordering::SeqCst) + 1;
+        while nth == 2 && seen.load(Ordering::SeqCst) < 3 && started.elapsed() < gave_up {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         ok(if request.to_ascii_lowercase().contains("bearer alice") { "alice" } else { "bob" })
     });
     let running = flawed(server.address, "pooled-identity");

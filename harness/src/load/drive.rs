@@ -190,12 +190,7 @@ impl Setup {
             Some(duration) => vec![Stage::Hold(crate::units::Span(duration))],
             None => w.stages.clone(),
         };
-        let duration: Duration = stages
-            .iter()
-            .map(|s| match s {
-                Stage::Ramp(span) | Stage::Hold(span) => span.0,
-            })
-            .sum();
+        let duration: Duration = stages.iter().map(Stage::lasts).sum();
         if duration.is_zero() {
             return Err(LoadError::Usage("`load.stages` last no time at all; hint: `stages: [{hold: 10s}]`".into()));
         }

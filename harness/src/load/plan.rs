@@ -1,6 +1,6 @@
 //! When is the n-th request due? A pure function of the seed, so that any core can recompute its share.
 
-use crate::scenario::{Process, Stage};
+use crate::scenario::{Process, Sine, Stage};
 use crate::units::Nanos;
 
 /// What a choice is made for: each purpose has random numbers of its own.
@@ -73,6 +73,20 @@ pub struct Pacer {
     total: Nanos,
 }
 
+/// Straight pieces of one period of a wave: the rate is nowhere off by more than 0.2 % of the amplitude.
+const PIECES: f64 = 64.0;
+
+/// A wave around `height`, in straight pieces. It never goes below zero.
+fn wave(sine: &Sine, lasts: f64, rate: f64, height: f64, segments: &mut Vec<Segment>) {
+    let period = sine.period.0.as_secs_f64().max(0.001);
+    let at = |t: f64| rate * (height + sine.amplitude.0 * (std::f64::consts::TAU * t / period).sin()).max(0.0);
+    let pieces = (lasts / period * PIECES).ceil().max(1.0);
+    for piece in 0..pieces as u64 {
+        let (from, to) = (lasts * piece as f64 / pieces, lasts * (piece + 1) as f64 / pieces);
+        segments.push(Segment { lasts: to - from, from: at(from), to: at(to) });
+    }
+}
+
 /// The share of full height at which a plan that begins with a ramp is warmed up.
 const WARM_HEIGHT: f64 = 0.1;
 
@@ -89,13 +103,19 @@ impl Pacer {
         let mut segments = vec![Segment { lasts: warmup.as_secs_f64(), from: rate * height, to: rate * height }];
         let mut total = warmup;
         for stage in stages {
-            let (lasts, to) = match stage {
-                Stage::Ramp(span) => (span.0, 1.0),
-                Stage::Hold(span) => (span.0, height),
-            };
-            total = total + Nanos::from(lasts);
-            segments.push(Segment { lasts: lasts.as_secs_f64(), from: rate * height, to: rate * to });
-            height = to;
+            total = total + Nanos::from(stage.lasts());
+            let lasts = stage.lasts().as_secs_f64();
+            match stage {
+                Stage::Ramp(_) => {
+                    segments.push(Segment { lasts, from: rate * height, to: rate });
+                    height = 1.0;
+                }
+                Stage::Hold(_) => segments.push(Segment { lasts, from: rate * height, to: rate * height }),
+                Stage::Spike(spike) => {
+                    segments.push(Segment { lasts, from: rate * spike.height, to: rate * spike.height });
+                }
+                Stage::Sine(sine) => wave(sine, lasts, rate, height, &mut segments),
+            }
         }
         segments.retain(|s| s.lasts > 0.0 && s.area() > 0.0);
         Pacer { segments, process, seed, warmup, total }
@@ -196,7 +216,8 @@ impl StopRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Span;
+    use crate::scenario::Spike;
+    use crate::units::{Ratio, Span};
     use std::time::Duration;
 
     const ALL: Stripe = Stripe { index: 0, of: 1 };
@@ -234,6 +255,29 @@ mod tests {
         let downhill = Segment { lasts: 2.0, from: 100.0, to: 0.0 };
         assert_eq!(downhill.area(), 100.0);
         assert!((downhill.when(75.0) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_spike_rises_at_once_and_falls_back() {
+        let spike = Stage::Spike(Spike { height: 5.0, lasts: secs(0.5) });
+        let pacer = plan(1000.0, Process::Constant, 0.0, &[Stage::Hold(secs(1.0)), spike, Stage::Hold(secs(1.0))]);
+        assert_eq!((between(&pacer, 0.0, 1.0), between(&pacer, 1.0, 1.5), between(&pacer, 1.5, 2.5)), (1000, 2500, 1000));
+        assert_eq!(pacer.total(), Nanos(2_500_000_000));
+    }
+
+    #[test]
+    fn a_wave_goes_up_and_down_around_the_height_reached() {
+        let sine = Stage::Sine(Sine { amplitude: Ratio(0.5), period: secs(2.0), lasts: secs(4.0) });
+        let pacer = plan(1000.0, Process::Constant, 0.0, &[Stage::Hold(secs(1.0)), sine]);
+        // Half a period holds 1 s x (1 + 0.5 x 2/pi), the other half as much less.
+        let (crest, trough) = (between(&pacer, 1.0, 2.0), between(&pacer, 2.0, 3.0));
+        assert!(crest.abs_diff(1318) <= 2 && trough.abs_diff(682) <= 2, "{crest} and {trough}");
+        assert!(between(&pacer, 1.0, 5.0).abs_diff(4000) <= 2);
+        // From the ground up a wave has troughs without any arrival, and does not go below them.
+        let deep = Stage::Sine(Sine { amplitude: Ratio(1.0), period: secs(2.0), lasts: secs(2.0) });
+        let ground = Pacer::new(1000.0, Process::Constant, Nanos(0), &[Stage::Ramp(secs(1.0)), deep], 42);
+        assert!(ground.arrivals(ALL).all(|(_, at)| at <= ground.total()));
+        assert!(between(&ground, 2.45, 2.55) < 5);
     }
 
     #[test]

@@ -373,11 +373,15 @@ mod tests {
     fn a_reply_is_judged_by_the_profile() {
         let target = target("reference");
         let script = Script::new(&target, "access", &[]).unwrap();
-        let judge = |status: u16, spoil, expired| {
+        let answered = |status: u16, body: &str, spoil, expired| {
             let mut parser = ResponseParser::new(Limits::default(), false);
-            parser.feed(format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes()).unwrap();
+            let reply = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            parser.feed(reply.as_bytes()).unwrap();
             script.judge(Some(&target), &parser, spoil, expired)
         };
+        // The profile wants to see the user's name in what the resource grants.
+        let judge = |status, spoil, expired| answered(status, "{\"user\":\"alice\"}", spoil, expired);
+        assert_eq!(answered(200, "{}", Spoil::None, false), Outcome::Failed(Failure::Body(200)));
         assert_eq!(judge(200, Spoil::None, false), Outcome::Completed);
         assert_eq!(judge(401, Spoil::None, false), Outcome::Failed(Failure::Refused(401)));
         assert_eq!(judge(401, Spoil::None, true), Outcome::Failed(Failure::ExpiredByUs));

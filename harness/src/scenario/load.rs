@@ -7,7 +7,7 @@ use super::decode::decode;
 use super::diagnostic::{Diagnostics, Source};
 use super::parse::{Node, parse, read};
 use super::threshold::Threshold;
-use super::types::Scenario;
+use super::types::{Scenario, Workload};
 use super::validate::{Vocabulary, validate};
 
 /// A scenario with the text that it came from.
@@ -25,6 +25,11 @@ impl Loaded {
     /// The thresholds as values. Those that do not parse are reported by [`validate`].
     pub fn thresholds(&self) -> Vec<Threshold> {
         self.scenario.thresholds.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// The load without shorthands, as it is driven.
+    pub fn workload(&self) -> Option<Workload> {
+        self.scenario.load.clone().map(Workload::plain)
     }
 
     /// What is wrong or doubtful beyond the types.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::diagnostic::{listed, suggestion};
 use crate::units::{Rate, Ratio};
 
-/// A threshold: `[OPERATION.]METRIC [in TOPOLOGY] [from TIME] [to TIME] < VALUE`.
+/// A threshold: `[OPERATION.]METRIC [in TOPOLOGY] [from TIME] [to TIME] < VALUE [or abort [after TIME]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Threshold {
     /// As written, with single spaces.
@@ -27,6 +27,8 @@ pub struct Threshold {
     pub limit: f64,
     /// The value as written: `20ms`.
     pub limit_text: String,
+    /// A miss ends the load, but not before this long after recording began.
+    pub abort_after: Option<Duration>,
 }
 
 /// What is looked at.
@@ -215,7 +217,10 @@ impl FromStr for Threshold {
         {
             return Err(error("expected `to` to be later than `from`".into(), 0..at, None));
         }
-        let limit_text = text[value_at..].trim();
+        let (limit_text, abort_after) = match text[value_at..].split_once(" or ") {
+            None => (text[value_at..].trim(), None),
+            Some((limit, rest)) => (limit.trim(), Some(abort(rest, text.len() - rest.len())?)),
+        };
         let start = value_at + (text[value_at..].len() - text[value_at..].trim_start().len());
         let place = start..start + limit_text.len();
         let limit = limit(metric, limit_text).map_err(|message| error(message, place, None))?;
@@ -228,7 +233,25 @@ impl FromStr for Threshold {
             comparison,
             limit,
             limit_text: limit_text.to_owned(),
+            abort_after,
         })
+    }
+}
+
+/// Long enough for a load that has just begun to have settled.
+const ABORT_AFTER: Duration = Duration::from_secs(2);
+
+/// `abort` or `abort after TIME`.
+fn abort(text: &str, at: usize) -> Result<Duration, ThresholdError> {
+    let words: Vec<(&str, usize)> = words(text).into_iter().map(|(word, place)| (word, at + place)).collect();
+    match words.as_slice() {
+        [("abort", _)] => Ok(ABORT_AFTER),
+        [("abort", _), ("after", _), value] => time(*value),
+        _ => Err(ThresholdError {
+            message: format!("expected `abort` or `abort after 10s` behind `or`, saw `{}`", text.trim()),
+            span: at..at + text.len(),
+            hint: None,
+        }),
     }
 }
 
@@ -379,6 +402,15 @@ mod tests {
     }
 
     #[test]
+    fn a_miss_may_end_the_load() {
+        let after = |text: &str| text.parse::<Threshold>().unwrap().abort_after;
+        assert_eq!(after("failed.ratio < 1%"), None);
+        assert_eq!(after("failed.ratio < 1% or abort"), Some(ABORT_AFTER));
+        assert_eq!(after("access.response.p99 in nginx < 20ms or abort after 500ms"), Some(Duration::from_millis(500)));
+        assert_eq!("failed.ratio < 1% or abort".parse::<Threshold>().unwrap().limit, 0.01);
+    }
+
+    #[test]
     fn a_mistake_is_shown_where_it_is() {
         #[track_caller]
         fn wrong(text: &str, at: &str, says: &str) {
@@ -398,5 +430,7 @@ mod tests {
         wrong("failed.ratio in < 1%", "in", "something after");
         wrong("failed.ratio from 5s to 2s < 1%", "failed.ratio from 5s to 2s ", "later");
         wrong("< 5", "<", "nothing before");
+        wrong("failed.ratio < 1% or stop", "stop", "expected `abort`");
+        wrong("failed.ratio < 1% or abort after soon", "soon", "a time such as");
     }
 }

@@ -35,7 +35,7 @@ pub struct Scenario {
     /// Which load to drive; absent: none.
     #[serde(default)]
     pub load: Option<Workload>,
-    /// Expressions such as `access.response.p99 < 20ms`.
+    /// Expressions such as `access.response.p99 < 20ms`; with `or abort` behind it, a miss ends the load.
     #[serde(default)]
     pub thresholds: Vec<String>,
     /// What to compare; absent: nothing.
@@ -177,13 +177,22 @@ pub enum FailOn {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Workload {
-    /// Open or closed.
+    /// Open or closed. Left out where `rates` says it all.
+    #[serde(default = "default_arrival")]
     pub arrival: Arrival,
     /// Durations and ramps, in order; one hold of 10 s if absent.
     #[serde(default = "default_stages")]
     pub stages: Vec<Stage>,
-    /// Weight by operation.
+    /// Weight by operation. Left out where `rates` says it all.
+    #[serde(default)]
     pub mix: IndexMap<String, f64>,
+    /// Instead of `arrival` and `mix`: arrivals per second of each operation, independent of each other (Poisson).
+    #[serde(default)]
+    pub rates: IndexMap<String, Rate>,
+    /// Searches instead of driving one rate: below `arrival.open.rate`, each try as long as the stages, held to the
+    /// scenario's thresholds.
+    #[serde(default)]
+    pub find: Option<Find>,
     /// The token population.
     #[serde(default)]
     pub tokens: Tokens,
@@ -202,6 +211,54 @@ pub struct Workload {
     /// What a waiting loop does; chosen by the machine if absent.
     #[serde(default)]
     pub idle: Option<Idle>,
+    /// What is spoken on the connections.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Requests on their way at once on one HTTP/2 connection; 32 if absent. HTTP/1.1 has one.
+    #[serde(default)]
+    pub streams: Option<u32>,
+    /// Replies per second that are verified while the load runs (signature, claims, lifetime, unique `jti`); 0: none.
+    #[serde(default = "default_sample")]
+    pub sample: u32,
+}
+
+impl Workload {
+    /// The same workload without `rates`: their sum becomes the open rate, their shares the mix. A sum of independent
+    /// Poisson arrivals is Poisson again, and each arrival belongs to an operation by its share.
+    pub fn plain(mut self) -> Workload {
+        if !self.rates.is_empty() {
+            let sum = self.rates.values().map(|r| r.0).sum();
+            self.arrival = Arrival::Open(Open { rate: Rate(sum), process: Process::Poisson });
+            self.mix = std::mem::take(&mut self.rates).into_iter().map(|(word, rate)| (word, rate.0)).collect();
+        }
+        self
+    }
+}
+
+/// What is searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Find {
+    /// The highest open rate at which every threshold holds.
+    MaxRate,
+}
+
+/// What is spoken on the connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by ALPN over TLS, with prior knowledge without.
+    Http2,
+}
+
+fn default_arrival() -> Arrival {
+    Arrival::Closed(Closed { users: 1, think: None })
+}
+fn default_sample() -> u32 {
+    20
 }
 
 fn default_stages() -> Vec<Stage> {
@@ -268,6 +325,43 @@ pub enum Stage {
     Ramp(Span),
     /// At the height reached.
     Hold(Span),
+    /// A sudden rise above full height, and back to the height before.
+    Spike(Spike),
+    /// A wave around the height reached.
+    Sine(Sine),
+}
+
+impl Stage {
+    /// How long it takes.
+    pub fn lasts(&self) -> std::time::Duration {
+        match self {
+            Stage::Ramp(span) | Stage::Hold(span) => span.0,
+            Stage::Spike(spike) => spike.lasts.0,
+            Stage::Sine(sine) => sine.lasts.0,
+        }
+    }
+}
+
+/// A sudden rise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Spike {
+    /// Multiple of the full rate: `5` is five times as much.
+    pub height: f64,
+    /// How long it takes.
+    pub lasts: Span,
+}
+
+/// A wave around the height reached.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Sine {
+    /// How far it goes up and down, as a share of the full rate; at most the height reached.
+    pub amplitude: Ratio,
+    /// From crest to crest.
+    pub period: Span,
+    /// How long it takes.
+    pub lasts: Span,
 }
 
 /// What a waiting loop does.
@@ -294,6 +388,12 @@ pub struct Tokens {
     pub expired: Option<Ratio>,
     /// Share of tampered tokens sent on purpose, whose refusal is success.
     pub tampered: Option<Ratio>,
+    /// Share of revoked tokens (of the kind that the profile's `revoke` accepts) sent on purpose to the operations that
+    /// present this kind, whose refusal is success.
+    pub revoked: Option<Ratio>,
+    /// Access tokens are signed by Assay with the signing key of the profile, after the model of one real login: for
+    /// populations that no server could log in.
+    pub sign: bool,
 }
 
 impl Default for Tokens {
@@ -304,6 +404,8 @@ impl Default for Tokens {
             refresh_lead: Span(std::time::Duration::from_secs(30)),
             expired: None,
             tampered: None,
+            revoked: None,
+            sign: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use globset::Glob;
 use super::diagnostic::{Diagnostic, Diagnostics, Place, listed, suggestion};
 use super::parse::{Kind, Node};
 use super::threshold::Threshold;
-use super::types::{Arrival, Link, Scenario, Stage, Topology};
+use super::types::{Arrival, Link, Scenario, Stage, Topology, Workload};
 
 /// What the rest of the program knows by name, for the parts of a scenario that name something.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,14 @@ pub struct LinkWord {
 
 /// Most users of a closed model; each has a connection.
 const MAX_USERS: u32 = 100_000;
+/// Most that a spike multiplies the rate by.
+const MAX_SPIKE: f64 = 1000.0;
+/// Shortest period of a wave: shorter ones are a rate, not a wave.
+const MIN_PERIOD: std::time::Duration = std::time::Duration::from_millis(100);
+/// Most streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 1000;
+/// Most sessions of a population.
+const MAX_SESSIONS: u32 = 10_000_000;
 /// Longest load that is planned: the plan is checked for plausibility, not for patience.
 const MAX_HOURS: u64 = 48;
 
@@ -279,13 +287,7 @@ impl Look<'_> {
             }
             _ => {}
         }
-        if load.mix.is_empty() {
-            self.add(
-                self.key(&["load", "mix"]),
-                "expected at least one operation with its weight, saw none",
-                Some("`mix: {issue: 1, verify: 40, access: 50}`".into()),
-            );
-        }
+        self.arrivals(load);
         for (operation, weight) in &load.mix {
             if !weight.is_finite() || *weight < 0.0 {
                 self.add(
@@ -294,12 +296,15 @@ impl Look<'_> {
                     None,
                 );
             }
+        }
+        let words = load.mix.keys().map(|word| ("mix", word)).chain(load.rates.keys().map(|word| ("rates", word)));
+        for (list, operation) in words {
             if let Some(known) = &vocabulary.operations
                 && !known.contains(operation)
             {
                 let names: Vec<&str> = known.iter().map(String::as_str).collect();
                 self.add(
-                    self.key(&["load", "mix", operation]),
+                    self.key(&["load", list, operation]),
                     format!("the profile has no operation `{operation}`"),
                     suggestion(operation, &names),
                 );
@@ -317,11 +322,24 @@ impl Look<'_> {
         }
         let mut total = std::time::Duration::ZERO;
         for (n, stage) in load.stages.iter().enumerate() {
-            let (Stage::Ramp(span) | Stage::Hold(span)) = stage;
-            if span.0.is_zero() {
-                self.add(self.value(&["load", "stages", &n.to_string()]), "expected a stage that lasts, saw 0s", None);
+            let at = n.to_string();
+            if stage.lasts().is_zero() {
+                self.add(self.value(&["load", "stages", &at]), "expected a stage that lasts, saw 0s", None);
             }
-            total = total.saturating_add(span.0);
+            total = total.saturating_add(stage.lasts());
+            match stage {
+                Stage::Spike(spike) if !(spike.height > 0.0 && spike.height <= MAX_SPIKE) => self.add(
+                    self.value(&["load", "stages", &at, "spike", "height"]),
+                    format!("expected a multiple of the full rate above 0 and at most {MAX_SPIKE}, saw {}", spike.height),
+                    None,
+                ),
+                Stage::Sine(sine) if sine.period.0 < MIN_PERIOD || sine.period.0 > sine.lasts.0 => self.add(
+                    self.value(&["load", "stages", &at, "sine", "period"]),
+                    format!("expected a period of at least 100ms that fits into {}, saw {}", sine.lasts, sine.period),
+                    None,
+                ),
+                _ => {}
+            }
         }
         if total > std::time::Duration::from_secs(MAX_HOURS * 3600) {
             self.add(
@@ -347,16 +365,57 @@ impl Look<'_> {
         if load.connections == Some(0) {
             self.add(self.value(&["load", "connections"]), "expected at least one connection, saw 0", None);
         }
-        if load.tokens.sessions == 0 {
-            self.add(self.value(&["load", "tokens", "sessions"]), "expected at least one session, saw 0", None);
+        if let Some(streams) = load.streams.filter(|n| !(1..=MAX_STREAMS).contains(n)) {
+            let place = self.value(&["load", "streams"]);
+            self.add(place, format!("expected 1 to {MAX_STREAMS} streams, saw {streams}"), None);
         }
-        let on_purpose = load.tokens.expired.map_or(0.0, |r| r.0) + load.tokens.tampered.map_or(0.0, |r| r.0);
-        if on_purpose > 1.0 {
+        let sessions = load.tokens.sessions;
+        if sessions == 0 || sessions > MAX_SESSIONS {
+            let place = self.value(&["load", "tokens", "sessions"]);
+            self.add(place, format!("expected 1 to {MAX_SESSIONS} sessions, saw {sessions}"), None);
+        }
+        let shares = [load.tokens.expired, load.tokens.tampered, load.tokens.revoked];
+        if shares.iter().flatten().map(|r| r.0).sum::<f64>() > 1.0 {
             self.add(
                 self.key(&["load", "tokens"]),
-                "expected `expired` and `tampered` to be at most all tokens together, saw more than 100 %",
+                "expected `expired`, `tampered` and `revoked` to be at most all tokens together, saw more than 100 %",
                 None,
             );
+        }
+        if load.find.is_some() {
+            if scenario.thresholds.is_empty() {
+                let hint = Some("`thresholds: [access.response.p99 < 20ms, failed.ratio < 0.1%]`".to_owned());
+                self.add(self.key(&["load", "find"]), "expected thresholds that the rate is held to, saw none", hint);
+            }
+            if matches!(load.arrival, Arrival::Closed(_)) && load.rates.is_empty() {
+                let hint = Some("`arrival: {open: {rate: 20000/s}}` says how far to look".to_owned());
+                self.add(self.key(&["load", "find"]), "expected an open arrival model to search in", hint);
+            }
+        }
+    }
+
+    /// Either `rates`, or `arrival` and `mix`.
+    fn arrivals(&mut self, load: &Workload) {
+        let given = |key: &str| self.tree.find(&["load", key]).is_some();
+        if load.rates.is_empty() {
+            if !given("arrival") {
+                let hint = Some("`arrival: {open: {rate: 500/s}}` or `{closed: {users: 50}}`".to_owned());
+                self.add(self.key(&["load"]), "missing key `arrival`", hint);
+            }
+            if load.mix.is_empty() {
+                self.add(
+                    self.key(&["load", "mix"]),
+                    "expected at least one operation with its weight, saw none",
+                    Some("`mix: {issue: 1, verify: 40, access: 50}`".into()),
+                );
+            }
+            return;
+        }
+        for other in ["arrival", "mix"] {
+            if self.tree.find(&["load", other]).is_some() {
+                let hint = Some(format!("leave `{other}` out, or `rates`"));
+                self.add(self.key(&["load", other]), format!("`rates` says it all; `{other}` stands beside it"), hint);
+            }
         }
     }
 
@@ -381,8 +440,9 @@ impl Look<'_> {
             }
             if let (Some(operation), Some(load)) = (&threshold.operation, &scenario.load)
                 && !load.mix.contains_key(operation)
+                && !load.rates.contains_key(operation)
             {
-                let names: Vec<&str> = load.mix.keys().map(String::as_str).collect();
+                let names: Vec<&str> = load.mix.keys().chain(load.rates.keys()).map(String::as_str).collect();
                 self.add(
                     place.clone(),
                     format!("the mix has no operation `{operation}`"),

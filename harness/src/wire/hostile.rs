@@ -146,15 +146,16 @@ fn a_server_that_stalls_in_the_body_meets_the_deadline() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
         let _ = stream.read(&mut [0]);
     });
-    let error = open(&endpoint).exchange(GET, false, Duration::from_millis(50)).unwrap_err();
-    assert_eq!((error.kind(), error.to_string()), ("timeout", "no reply within 50.0 ms".into()));
+    let error = open(&endpoint).exchange(GET, false, Duration::from_millis(200)).unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), ("timeout", "no reply within 200 ms".into()));
 }
 
 #[test]
 fn a_server_of_a_byte_now_and_then_cannot_stretch_the_deadline() {
     let endpoint = serve(|mut stream| {
         read_request(&mut stream);
-        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n".iter().chain([b'.'; 100].iter()) {
+        // As many bytes as would take a quarter of an hour.
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n".iter().chain([b'.'; 200_000].iter()) {
             if stream.write_all(&[*byte]).is_err() {
                 return;
             }
@@ -162,9 +163,9 @@ fn a_server_of_a_byte_now_and_then_cannot_stretch_the_deadline() {
         }
     });
     let from = std::time::Instant::now();
-    let error = open(&endpoint).exchange(GET, false, Duration::from_millis(100)).unwrap_err();
+    let error = open(&endpoint).exchange(GET, false, Duration::from_millis(200)).unwrap_err();
     assert_eq!(error.kind(), "timeout");
-    assert!(from.elapsed() < Duration::from_secs(2));
+    assert!(from.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
