@@ -261,7 +261,10 @@ mod tests {
     fn a_spike_rises_at_once_and_falls_back() {
         let spike = Stage::Spike(Spike { height: 5.0, lasts: secs(0.5) });
         let pacer = plan(1000.0, Process::Constant, 0.0, &[Stage::Hold(secs(1.0)), spike, Stage::Hold(secs(1.0))]);
-        assert_eq!((between(&pacer, 0.0, 1.0), between(&pacer, 1.0, 1.5), between(&pacer, 1.5, 2.5)), (1000, 2500, 1000));
+        assert_eq!(
+            (between(&pacer, 0.0, 1.0), between(&pacer, 1.0, 1.5), between(&pacer, 1.5, 2.5)),
+            (1000, 2500, 1000)
+        );
         assert_eq!(pacer.total(), Nanos(2_500_000_000));
     }
 

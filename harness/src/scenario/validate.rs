@@ -330,7 +330,10 @@ impl Look<'_> {
             match stage {
                 Stage::Spike(spike) if !(spike.height > 0.0 && spike.height <= MAX_SPIKE) => self.add(
                     self.value(&["load", "stages", &at, "spike", "height"]),
-                    format!("expected a multiple of the full rate above 0 and at most {MAX_SPIKE}, saw {}", spike.height),
+                    format!(
+                        "expected a multiple of the full rate above 0 and at most {MAX_SPIKE}, saw {}",
+                        spike.height
+                    ),
                     None,
                 ),
                 Stage::Sine(sine) if sine.period.0 < MIN_PERIOD || sine.period.0 > sine.lasts.0 => self.add(
