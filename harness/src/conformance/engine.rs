@@ -124,6 +124,7 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     session.has = has;
     session.peer = e.peer;
     session.logs = e.logs.clone();
+    session.logs.extend(e.target.profile.logs.iter().map(|log| e.target.profile.path(log)));
     session.budget = e.selection.budget;
     session.deadline = clock::mono() + (if e.selection.budget == Budget::Ci { CI_RUN } else { THOROUGH_RUN }).into();
     let reachable = reach(e.target);

@@ -116,6 +116,19 @@ struct Live {
     ready_ms: u64,
 }
 
+impl Live {
+    /// What it prints, its configured logs, and every other `*.log` in its folder.
+    fn all_logs(&self) -> Vec<PathBuf> {
+        let mut all = vec![self.log.clone()];
+        all.extend(self.logs.iter().cloned());
+        let own = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        all.extend(own.filter(|path| path.extension().is_some_and(|extension| extension == "log")));
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|path| path.is_file() && seen.insert(path.clone()));
+        all
+    }
+}
+
 impl std::fmt::Debug for Planned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.name, self.row.name)
@@ -198,17 +211,15 @@ impl Deployment {
         &self.run_dir
     }
 
-    /// The logs of all links, outermost last: what they print and what they write themselves.
+    /// The logs of all links, outermost last: what they print, and what they write themselves as `*.log` into their
+    /// folders.
     pub fn logs(&self) -> Vec<PathBuf> {
-        let all = self.links.iter().flat_map(|live| std::iter::once(&live.log).chain(&live.logs));
-        all.filter(|path| path.exists()).cloned().collect()
+        self.links.iter().flat_map(Live::all_logs).collect()
     }
 
     /// Like [`Deployment::logs`], of the proxies alone.
     pub fn proxy_logs(&self) -> Vec<PathBuf> {
-        let proxies = self.links.iter().skip(1);
-        let all = proxies.flat_map(|live| std::iter::once(&live.log).chain(&live.logs));
-        all.filter(|path| path.exists()).cloned().collect()
+        self.links.iter().skip(1).flat_map(Live::all_logs).collect()
     }
 
     /// What is recorded of it; can be asked at any time.

@@ -268,22 +268,37 @@ pub(super) fn taken(place: &str, answer: &dyn Answer, json: Option<&Value>) -> O
             .map(Value::String);
     }
     if let Some(name) = place.strip_prefix("header:") {
-        let value = answer.header_values(name).into_iter().next()?.trim();
-        let bare = match value.get(..7) {
-            Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => value[7..].trim(),
-            _ => value,
-        };
+        let bare = without_scheme(answer.header_values(name).into_iter().next()?);
         return (!bare.is_empty()).then(|| Value::String(bare.to_owned()));
     }
     if place == "body" {
-        let text = std::str::from_utf8(answer.body()).ok()?.trim();
+        // A body that is one JSON text is that text without its quotes.
+        let text = match json {
+            Some(Value::String(text)) => text.as_str(),
+            _ => std::str::from_utf8(answer.body()).ok()?,
+        };
+        let text = text.trim();
         return (!text.is_empty()).then(|| Value::String(text.to_owned()));
     }
     json?.pointer(place).filter(|value| !value.is_null()).cloned()
 }
 
+/// A token without the `Bearer ` that some servers put in front of it.
+fn without_scheme(text: &str) -> &str {
+    let text = text.trim();
+    match text.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => text[7..].trim(),
+        _ => text,
+    }
+}
+
 /// Sorts named values into what an operation returned.
-pub(super) fn issued(values: BTreeMap<String, Value>) -> Issued {
+pub(super) fn issued(mut values: BTreeMap<String, Value>) -> Issued {
+    for name in ["access", "refresh"] {
+        if let Some(Value::String(text)) = values.get_mut(name) {
+            *text = without_scheme(text).to_owned();
+        }
+    }
     let text = |name: &str| values.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
     let expires_in = values.get("expires_in").and_then(|value| match value {
         Value::Number(number) => number.as_f64(),

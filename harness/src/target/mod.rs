@@ -20,7 +20,7 @@ pub use load::{load, parse_profile};
 pub use profile::*;
 pub use request::{KeyMaterial, Target, TargetError};
 pub use template::{TemplateError, Vars};
-pub use validate::{examine, examine_named};
+pub use validate::{examine, examine_named, hooks};
 
 #[cfg(test)]
 mod tests;

@@ -63,7 +63,7 @@ pub struct Profile {
     /// What can be asked: `issue`, `refresh`, `revoke`, `keys`, `verify.<any name>`, and `scoped`, a protected request
     /// that needs a scope which the user's tokens have.
     pub operations: IndexMap<String, Operation>,
-    /// JSON pointer to where the resource's reply names the caller.
+    /// Where the resource's reply names the caller: a JSON pointer, `header:NAME` or `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// Hooks that change the server from outside, by name.

@@ -593,10 +593,27 @@ impl Target {
         self.profile.discovery.as_deref()
     }
 
-    /// Takes in the discovery document, for `${discovery.NAME}`.
-    pub fn set_discovery(&mut self, document: &Value) {
+    /// Takes in the discovery document, for `${discovery.NAME}`. Operations that mention a member which it lacks are
+    /// taken out: the server does not offer them. Their names come back.
+    pub fn set_discovery(&mut self, document: &Value) -> Vec<String> {
         let members = document.as_object().into_iter().flatten();
         self.discovery = members.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let lacks = |name: &String| {
+            self.discovered(name).into_iter().any(|member| !self.discovery.contains_key(&member))
+        };
+        let gone: Vec<String> = self.profile.operations.keys().filter(|name| lacks(name)).cloned().collect();
+        self.profile.operations.retain(|name, _| !gone.contains(name));
+        gone
+    }
+
+    /// The members of the discovery document that an operation mentions.
+    fn discovered(&self, operation: &str) -> Vec<String> {
+        let Some(request) = self.profile.operations.get(operation).and_then(|o| o.request.as_ref()) else {
+            return Vec::new();
+        };
+        let texts = [request.path.as_str()].into_iter().chain(request.headers.values().map(String::as_str));
+        let said = texts.flat_map(names).chain(request.fields.values().flat_map(names_in));
+        said.filter_map(|name| name.strip_prefix("discovery.")).map(str::to_owned).collect()
     }
 }
 

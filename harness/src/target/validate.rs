@@ -43,6 +43,11 @@ const NAMES: &[&str] = &[
     "second_client.secret",
 ];
 
+/// The hooks that checks call, by name.
+pub fn hooks() -> &'static [&'static str] {
+    HOOKS
+}
+
 /// Everything that is wrong or doubtful in a profile's text, its variants included.
 pub fn examine(source: &Arc<Source>) -> Diagnostics {
     let tree = match whole(source, 0) {
@@ -132,7 +137,8 @@ impl Look<'_> {
         }
         for (path, text) in [(["discovery"], &profile.discovery), (["identity"], &profile.identity)] {
             let Some(text) = text else { continue };
-            if !text.starts_with('/') {
+            let other_place = path[0] == "identity" && (text == "body" || text.starts_with("header:"));
+            if !text.starts_with('/') && !other_place {
                 self.wrong(
                     &path,
                     format!(
