@@ -46,7 +46,8 @@ fn words(schema: &Value, properties: &mut BTreeSet<String>, fixed: &mut BTreeSet
             if let Some(Value::Object(named)) = members.get("properties") {
                 properties.extend(named.keys().cloned());
             }
-            for word in members.get("enum").and_then(Value::as_array).into_iter().flatten().chain(members.get("const")) {
+            for word in members.get("enum").and_then(Value::as_array).into_iter().flatten().chain(members.get("const"))
+            {
                 fixed.extend(word.as_str().map(str::to_owned));
             }
             members.values().for_each(|value| words(value, properties, fixed));

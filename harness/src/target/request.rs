@@ -598,9 +598,8 @@ impl Target {
     pub fn set_discovery(&mut self, document: &Value) -> Vec<String> {
         let members = document.as_object().into_iter().flatten();
         self.discovery = members.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let lacks = |name: &String| {
-            self.discovered(name).into_iter().any(|member| !self.discovery.contains_key(&member))
-        };
+        let lacks =
+            |name: &String| self.discovered(name).into_iter().any(|member| !self.discovery.contains_key(&member));
         let gone: Vec<String> = self.profile.operations.keys().filter(|name| lacks(name)).cloned().collect();
         self.profile.operations.retain(|name, _| !gone.contains(name));
         gone

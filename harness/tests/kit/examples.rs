@@ -72,7 +72,8 @@ pub fn as_profile(example: &Example, folder: &Path) -> PathBuf {
     }
     std::fs::write(folder.join("base.yaml"), base).expect("the folder can be written");
     let mut whole = String::new();
-    for (key, line) in [("schema:", "schema: 1\n"), ("name:", "name: example\n"), ("extends:", "extends: base.yaml\n")] {
+    for (key, line) in [("schema:", "schema: 1\n"), ("name:", "name: example\n"), ("extends:", "extends: base.yaml\n")]
+    {
         if !says(key) && example.mark != "profile" {
             whole.push_str(line);
         }
