@@ -32,6 +32,7 @@ impl App {
     pub fn router(&self, steerable: bool) -> Router {
         let state = Arc::clone(&self.state);
         let mut router = simple::routes(&state)
+            .merge(crate::oauth::routes(&state))
             .merge(resource::routes(&state))
             .route("/.well-known/jwks.json", get(jwks))
             .route("/healthz", get(health))

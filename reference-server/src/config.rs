@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
+use crate::client::ClientConfig;
 use crate::flaws::FlawSet;
 use crate::users::{Hash, UserConfig};
 
@@ -22,6 +23,10 @@ pub struct Config {
     pub hash: Hash,
     /// Who may log in; `alice` and `bob` by default.
     pub users: Vec<UserConfig>,
+    /// The OAuth clients; two confidential ones and a public one by default.
+    pub clients: Vec<ClientConfig>,
+    /// The address that the server is reached at, as `http://127.0.0.1:8080`: the issuer of the OAuth dialect where none is configured.
+    pub address: String,
     /// How long an access token lives; whole seconds.
     pub access_lifetime: Duration,
     /// How long a refresh token lives; whole seconds.
@@ -55,6 +60,13 @@ pub fn development_users() -> Vec<UserConfig> {
         .into()
 }
 
+/// The clients of the development configuration.
+pub fn development_clients() -> Vec<ClientConfig> {
+    [("assay", Some("assay-secret")), ("assay-two", Some("assay-two-secret")), ("assay-public", None)]
+        .map(|(id, secret)| ClientConfig { id: id.to_owned(), secret: secret.map(str::to_owned), scope: None })
+        .into()
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -63,6 +75,8 @@ impl Default for Config {
             flaws: FlawSet::default(),
             hash: Hash::Argon2id,
             users: development_users(),
+            clients: development_clients(),
+            address: "http://127.0.0.1:8080".to_owned(),
             access_lifetime: Duration::from_secs(5 * 60),
             refresh_lifetime: Duration::from_secs(24 * 3600),
             absolute_lifetime: Duration::from_secs(30 * 24 * 3600),

@@ -9,6 +9,11 @@
 //! | `POST /api/token/refresh/` | `{"refresh"}` | 200 `{"refresh","access"}` (without rotation only `access`), 401 |
 //! | `POST /api/token/verify/` | `{"token"}` | 200 `{}`, 401; access and refresh tokens |
 //! | `POST /api/token/blacklist/` | `{"refresh"}` | 200 `{}`: the session has ended, with all its tokens; 401 |
+//! | `POST /oauth/token` | form: `grant_type` password, client_credentials or refresh_token; `scope` | 200 with `access_token`, `refresh_token` and, with the scope `openid`, `id_token`; 400, 401 (RFC 6749) |
+//! | `POST /oauth/introspect` | form: `token` | 200 `{"active": ..}` for confidential clients (RFC 7662) |
+//! | `POST /oauth/revoke` | form: `token` | 200; a refresh token ends its session, an access token itself (RFC 7009) |
+//! | `GET`, `POST /userinfo` | | 200 `{"sub"}` for a token with the scope `openid`, 401, 403 |
+//! | `GET /.well-known/oauth-authorization-server`, `/.well-known/openid-configuration` | | where all this is |
 //! | `GET /hello/` | | 200 `{"message","user","user_id","scope"}`, 401 |
 //! | `GET /reports/` | | 200 for a token with the scope `write`, 403 `insufficient_scope`, 401 |
 //! | `GET`, `PUT`, `DELETE /notes/{user}` | any text | a note of that user: 200, 204; 403 for another user's, 401 |
@@ -39,15 +44,19 @@ mod algorithm;
 mod app;
 mod bearer;
 mod body;
+mod client;
 mod clock;
 mod config;
 mod der;
 mod flawed;
 mod flaws;
+mod intake;
 mod keys;
 mod notes;
+mod oauth;
 mod reply;
 mod resource;
+mod scope;
 mod serve;
 mod session;
 mod simple;
@@ -62,7 +71,8 @@ mod verify;
 
 pub use algorithm::Algorithm;
 pub use app::{App, app};
-pub use config::{Config, DEVELOPMENT_PASSWORD, development_users, duration};
+pub use client::ClientConfig;
+pub use config::{Config, DEVELOPMENT_PASSWORD, development_clients, development_users, duration};
 pub use flaws::{Flaw, FlawId, FlawSet, UnknownFlaw, flaws};
 pub use keys::KeyError;
 pub use serve::{ServeArgs, run, serve};

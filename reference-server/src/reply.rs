@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -29,6 +29,25 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response {
     bytes(status, Bytes::from(body.to_string()))
 }
 
+/// An answer that carries tokens, as the mistakes that are on make it.
+pub(crate) fn with_tokens(state: &State, mut response: Response, access: &str) -> Response {
+    if state.flaws.is_empty() {
+        return response;
+    }
+    if state.has(F::CacheableToken) {
+        response.headers_mut().remove(CACHE_CONTROL);
+    }
+    if state.has(F::PlainTokenReply) {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    if state.has(F::BareCookie)
+        && let Ok(cookie) = HeaderValue::from_str(&format!("access={access}"))
+    {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
 /// `{"detail": ..}`, the form of all small errors.
 pub(crate) fn detail(status: StatusCode, text: &str) -> Response {
     json(status, &json!({"detail": text}))
@@ -45,6 +64,8 @@ pub(crate) enum Challenge {
     InvalidRequest,
     /// The token is good, but may not do this.
     InsufficientScope,
+    /// The token does not tell who its user is.
+    OpenidScope,
 }
 
 /// Puts a challenge on an answer.
@@ -54,6 +75,7 @@ pub(crate) fn challenged(mut response: Response, challenge: Challenge) -> Respon
         Challenge::InvalidToken => r#"Bearer realm="api", error="invalid_token""#,
         Challenge::InvalidRequest => r#"Bearer realm="api", error="invalid_request""#,
         Challenge::InsufficientScope => r#"Bearer realm="api", error="insufficient_scope", scope="write""#,
+        Challenge::OpenidScope => r#"Bearer realm="api", error="insufficient_scope", scope="openid""#,
     };
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(value));
     response
@@ -115,6 +137,8 @@ pub(crate) fn denied(state: &State, denied: Denied) -> Response {
         }
         Denied::UnknownUser => unauthorized(detail(StatusCode::UNAUTHORIZED, "There is no such user")),
         Denied::Token(refusal) => unauthorized(bad_token(refusal)),
+        // A token of another dialect or client is, here, simply none of ours.
+        Denied::Client | Denied::Scope => unauthorized(bad_token(Refusal::WrongType)),
         Denied::Throttled(seconds) => {
             let mut response = detail(
                 StatusCode::TOO_MANY_REQUESTS,

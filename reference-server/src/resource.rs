@@ -165,12 +165,12 @@ async fn slipped_hello(state: &State, request: Request) -> Response {
 fn has_scope(state: &State, caller: &Caller<'_>, wanted: &str) -> bool {
     let scope = caller.claims.scope.as_ref().map_or("", AsRef::as_ref);
     state.has(F::ScopeUnchecked)
-        || scope.split(' ').any(|one| one == wanted)
+        || crate::scope::has(scope, wanted)
         || (state.has(F::SubstringScope) && scope.to_ascii_lowercase().contains(wanted))
 }
 
 /// The caller, or the answer that says why there is none.
-async fn guard<'p>(state: &State, headers: &HeaderMap, payload: &'p mut Vec<u8>) -> Result<Caller<'p>, Response> {
+pub(crate) async fn guard<'p>(state: &State, headers: &HeaderMap, payload: &'p mut Vec<u8>) -> Result<Caller<'p>, Response> {
     Counters::count(&state.counters.requests);
     let credentials = credentials(headers);
     let Credentials::Token(text) = credentials else { return Err(no_token(state, &credentials)) };

@@ -157,15 +157,16 @@ async fn bind(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
 
 /// Listens, prints the ready lines to stdout, and serves until `until` is done; open requests then have five seconds.
 pub async fn serve(
-    config: Config,
+    mut config: Config,
     port: u16,
     admin_port: Option<u16>,
     until: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     warn(&config);
     let mark_connections = config.flaws.has(FlawId::ConnectionUser);
-    let app = app(config)?;
     let (listener, address) = bind(port).await?;
+    config.address = format!("http://{address}");
+    let app = app(config)?;
     let mut ready = format!("listening on http://{address}\n");
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();

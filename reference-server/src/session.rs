@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::flawed::Fetched;
 use crate::flaws::FlawId as F;
 use crate::keys::Ring;
+use crate::scope;
 use crate::state::{Counters, State};
 use crate::store::{Presented, Rotation, RotationRules, Successor};
 use crate::token::{Claims, Issue, Purpose, random_id};
@@ -27,6 +28,10 @@ pub(crate) enum Denied {
     Throttled(u64),
     /// No such user; said apart from a wrong password only by a mistake.
     UnknownUser,
+    /// The token was issued to another client, or to none.
+    Client,
+    /// More was asked for than may be granted.
+    Scope,
     /// Too many passwords are waiting, or the store is away.
     Unavailable,
     /// A fault of ours: the crypto library failed, or a flaw crashed.
@@ -61,13 +66,31 @@ pub(crate) struct Grant {
     pub(crate) session: String,
     /// When its login happened, in seconds since 1970.
     pub(crate) auth_time: u64,
-    /// What it may do.
+    /// What may be done with the access token now issued.
     pub(crate) scope: Option<String>,
+    /// What the login was granted, where a refresh asked for less of it: the refresh token keeps it.
+    pub(crate) whole_scope: Option<String>,
     /// The OAuth client that it was issued to.
     pub(crate) client: Option<String>,
-    /// A client's own token, without a user.
-    pub(crate) no_user: bool,
+    /// The login's `nonce`, repeated in its ID token.
     pub(crate) nonce: Option<String>,
+}
+
+/// On whose behalf a token is presented, and what is wanted for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Terms<'a> {
+    /// The OAuth client that presents it; none in the simple dialect.
+    pub(crate) client: Option<&'a str>,
+    /// The scope asked for; all that was granted where none is.
+    pub(crate) scope: Option<&'a str>,
+}
+
+impl Terms<'_> {
+    /// A token belongs to the client that it was issued to (RFC 6749 section 6), and to nobody where there was none.
+    fn bind(&self, claims: &Claims<'_>) -> Result<(), Denied> {
+        let issued_to = claims.client_id.as_ref().map(AsRef::as_ref);
+        if issued_to == self.client { Ok(()) } else { Err(Denied::Client) }
+    }
 }
 
 /// A fresh pair of tokens.
@@ -132,13 +155,23 @@ impl State {
             sub: subject,
             user_id: user.map(|user| &*user.id),
             sid: Some(&grant.session),
-            iss: self.config.issuer.as_deref(),
+            iss: match &grant.client {
+                // What the discovery documents say is what tokens of this dialect say.
+                Some(_) => Some(&self.issuer),
+                None => self.config.issuer.as_deref(),
+            },
             aud: self.audience(draft.purpose, grant),
-            scope: grant.scope.as_deref(),
+            scope: match draft.purpose {
+                Purpose::Refresh => grant.whole_scope.as_deref().or(grant.scope.as_deref()),
+                Purpose::Access => grant.scope.as_deref(),
+                Purpose::Id => None,
+            }
+            .filter(|scope| !scope.is_empty()),
             client_id: grant.client.as_deref(),
             generation: user.map(|user| user.generation).filter(|generation| *generation > 0),
             auth_time: (draft.purpose != Purpose::Access).then_some(grant.auth_time),
             nonce: grant.nonce.as_deref().filter(|_| draft.purpose == Purpose::Id),
+            name: user.filter(|_| draft.purpose == Purpose::Id && scope::has(grant.scope.as_deref().unwrap_or(""), "profile")).map(|user| &*user.name),
             password: user.filter(|_| self.has(F::HashInClaim)).map(|user| user.password.text()),
             more: None,
         };
@@ -169,6 +202,21 @@ impl State {
             draft.jti = format!("{}", (self.now() * 1000.0) as u64);
         }
         draft
+    }
+
+    /// The ID token of a login or of a refresh (OpenID Connect Core sections 2 and 12.2).
+    pub(crate) fn id_token(&self, user: &User, grant: &Grant) -> Result<String, Denied> {
+        let iat = self.now() as u64;
+        let exp = iat + self.config.access_lifetime.as_secs();
+        let draft = Draft { purpose: Purpose::Id, jti: random_id(), iat, exp };
+        self.mint(&self.keys.now(), Some(user), grant, &draft)
+    }
+
+    /// An access token for a client itself (RFC 6749 section 4.4): nothing to refresh.
+    pub(crate) fn client_token(&self, grant: &Grant) -> Result<String, Denied> {
+        let token = self.access(&self.keys.now(), None, grant, self.now() as u64)?;
+        Counters::count(&self.counters.issued);
+        Ok(token)
     }
 
     fn audience(&self, purpose: Purpose, grant: &Grant) -> Option<Value> {
@@ -317,12 +365,8 @@ impl State {
         Ok(Some(user))
     }
 
-    /// Exchanges a refresh token. `check` sees the caller before anything is used up.
-    pub(crate) async fn refresh(
-        &self,
-        text: &str,
-        check: impl FnOnce(&Caller<'_>, &mut Grant) -> Result<(), Denied>,
-    ) -> Result<Pair, Denied> {
+    /// Exchanges a refresh token.
+    pub(crate) async fn refresh(&self, text: &str, terms: Terms<'_>) -> Result<Pair, Denied> {
         let mut payload = Vec::with_capacity(512);
         let caller = self.caller(&self.gates.refresh, text, &mut payload).await;
         if self.has(F::CrashRefresh) && matches!(caller, Err(Denied::Token(Refusal::Forged))) {
@@ -330,6 +374,7 @@ impl State {
         }
         let caller = caller?;
         let claims = &caller.claims;
+        terms.bind(claims)?;
         let jti = claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
         let now = self.now();
         let mut iat = now as u64;
@@ -345,7 +390,12 @@ impl State {
             client: claims.client_id.as_ref().map(|client| client.0.to_string()),
             ..Grant::default()
         };
-        check(&caller, &mut grant)?;
+        if terms.client.is_some() {
+            let granted = claims.scope.as_ref().map_or("", AsRef::as_ref);
+            let rights = grant.scope.take().unwrap_or_default();
+            grant.scope = Some(scope::narrowed(granted, &rights, terms.scope).ok_or(Denied::Scope)?);
+            grant.whole_scope = Some(granted.to_owned());
+        }
         let ring = self.keys.now();
         let mut user = caller.user.clone();
         if self.has(F::SharedStateRefresh)
@@ -420,12 +470,13 @@ impl State {
     }
 
     /// Ends the session of a refresh token.
-    pub(crate) async fn end(self: &Arc<Self>, text: &str) -> Result<(), Denied> {
+    pub(crate) async fn end(self: &Arc<Self>, text: &str, terms: Terms<'_>) -> Result<(), Denied> {
         let mut payload = Vec::with_capacity(512);
         let caller = match self.caller(&self.gates.refresh, text, &mut payload).await {
             Err(Denied::Token(_)) if self.has(F::CrashUnknown) => return Err(Denied::Crash),
             other => other?,
         };
+        terms.bind(&caller.claims)?;
         let jti = caller.claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
         let session = caller.claims.session();
         if self.store.is_used(session, jti).await? {
@@ -462,10 +513,23 @@ impl State {
         Ok(self.store.end_session(session, expires).await?)
     }
 
-    /// True where any endpoint would still take the token.
-    pub(crate) async fn check(&self, text: &str) -> Result<(), Denied> {
+    /// Takes one access token back, and leaves the rest of its session (RFC 7009 section 2.1).
+    pub(crate) async fn revoke_access(&self, text: &str, terms: Terms<'_>) -> Result<(), Denied> {
         let mut payload = Vec::with_capacity(512);
         let caller = self.caller(&self.gates.verify, text, &mut payload).await?;
+        terms.bind(&caller.claims)?;
+        let jti = caller.claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
+        let expires = caller.claims.exp.map_or(0, |exp| exp.0.max(0.0) as u64);
+        Counters::count(&self.counters.revoked);
+        if self.has(F::SilentNoop) {
+            return Ok(());
+        }
+        Ok(self.store.revoke(caller.claims.session(), jti, expires).await?)
+    }
+
+    /// Who the token speaks for, where any endpoint would still take it.
+    pub(crate) async fn inspect<'p>(&self, text: &str, payload: &'p mut Vec<u8>) -> Result<Caller<'p>, Denied> {
+        let caller = self.caller(&self.gates.verify, text, payload).await?;
         let jti = caller.claims.jti.as_ref().map_or("", AsRef::as_ref);
         if self.store.is_used(caller.claims.session(), jti).await?
             && !self.overlooks_revocation(Place::Verify, &caller.claims)
@@ -473,6 +537,6 @@ impl State {
             return Err(Denied::Token(Refusal::Revoked));
         }
         Counters::count(&self.counters.verified);
-        Ok(())
+        Ok(caller)
     }
 }

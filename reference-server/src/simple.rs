@@ -7,14 +7,15 @@ use axum::extract::{Request, State as Shared};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use http::StatusCode;
+use serde_json::json;
 
-use crate::body::{Fields, fields_of, read};
+use crate::body::Fields;
 use crate::flaws::FlawId as F;
+use crate::intake::body;
 use crate::reply;
-use crate::session::{Denied, Pair};
-use crate::state::{Counters, State};
+use crate::session::{Denied, Pair, Terms};
+use crate::state::State;
 
 type Server = Shared<Arc<State>>;
 
@@ -33,63 +34,12 @@ pub(crate) fn routes(state: &State) -> Router<Arc<State>> {
         .route("/api/token/blacklist/", post(blacklist))
 }
 
-/// Sixteen mebibytes for a server that has no limit.
-const NO_LIMIT: usize = 16 << 20;
-
-async fn body(state: &State, request: Request) -> Result<Fields, Box<Response>> {
-    Counters::count(&state.counters.requests);
-    let (parts, body) = request.into_parts();
-    let limit = if state.has(F::UnboundedHash) { NO_LIMIT } else { state.config.body_limit };
-    let bytes = read(body, limit).await?;
-    if !state.flaws.is_empty() {
-        slips(state, &parts.headers, &bytes)?;
-    }
-    fields_of(&parts.headers, &bytes)
-}
-
-/// Bodies that kill a careless server, and what it writes down about others.
-fn slips(state: &State, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
-    let text = String::from_utf8_lossy(bytes);
-    if state.has(F::CrashSurrogate)
-        && serde_json::from_slice::<Value>(bytes).is_err()
-        && text.to_ascii_lowercase().contains("\\ud")
-    {
-        return Err(Box::new(reply::crash()));
-    }
-    if state.has(F::CrashType) {
-        let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
-        if ["token", "refresh"].iter().any(|name| document.get(*name).is_some_and(|token| !token.is_string())) {
-            return Err(Box::new(reply::crash()));
-        }
-    }
-    if state.has(F::LogAuthorization) && headers.get(header::CONTENT_TYPE).is_some() {
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr().lock(), "debug: POST body={text}");
-    }
-    Ok(())
-}
-
 fn tokens(state: &State, pair: Pair) -> Response {
     let body = match &pair.refresh {
         Some(refresh) => json!({"refresh": refresh, "access": pair.access}),
         None => json!({"access": pair.access}),
     };
-    let mut response = reply::json(StatusCode::OK, &body);
-    if state.flaws.is_empty() {
-        return response;
-    }
-    if state.has(F::CacheableToken) {
-        response.headers_mut().remove(header::CACHE_CONTROL);
-    }
-    if state.has(F::PlainTokenReply) {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    }
-    if state.has(F::BareCookie)
-        && let Ok(cookie) = HeaderValue::from_str(&format!("access={}", pair.access))
-    {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    response
+    reply::with_tokens(state, reply::json(StatusCode::OK, &body), &pair.access)
 }
 
 fn answered(state: &State, outcome: Result<Pair, Denied>) -> Response {
@@ -115,7 +65,7 @@ async fn issue_with(state: &State, fields: &Fields) -> Response {
 
 async fn refresh_with(state: &State, fields: &Fields) -> Response {
     match fields.texts(["refresh"]) {
-        Ok([token]) => answered(state, state.refresh(token, |_, _| Ok(())).await),
+        Ok([token]) => answered(state, state.refresh(token, Terms::default()).await),
         Err(response) => *response,
     }
 }
@@ -152,7 +102,11 @@ async fn verify(Shared(state): Server, request: Request) -> Response {
         Err(response) => return *response,
     };
     match fields.texts(["token"]) {
-        Ok([token]) => confirmed(&state, state.check(token).await),
+        Ok([token]) => {
+            let mut payload = Vec::with_capacity(512);
+            let outcome = state.inspect(token, &mut payload).await.map(|_| ());
+            confirmed(&state, outcome)
+        },
         Err(response) => *response,
     }
 }
@@ -163,7 +117,7 @@ async fn blacklist(Shared(state): Server, request: Request) -> Response {
         Err(response) => return *response,
     };
     match fields.texts(["refresh"]) {
-        Ok([token]) => confirmed(&state, state.end(token).await),
+        Ok([token]) => confirmed(&state, state.end(token, Terms::default()).await),
         Err(response) => *response,
     }
 }

@@ -168,6 +168,9 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) keys: KeyRing,
     pub(crate) users: Users,
+    pub(crate) clients: crate::client::Clients,
+    /// What the discovery documents call this server.
+    pub(crate) issuer: String,
     pub(crate) store: Store,
     pub(crate) gates: Gates,
     pub(crate) rotation: RotationRules,
@@ -198,7 +201,10 @@ impl State {
         let key = key.with_flaws(&config.flaws);
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let users = Users::new(&config.users, config.hash, workers, config.hash_queue).map_err(StartError::Password)?;
+        let clients = crate::client::Clients::new(&config.clients).map_err(StartError::Config)?;
         Ok(Self {
+            clients,
+            issuer: config.issuer.clone().unwrap_or_else(|| config.address.clone()),
             flaws: config.flaws,
             clock: Clock::default(),
             keys: KeyRing::new(key),

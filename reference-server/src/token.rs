@@ -67,6 +67,9 @@ pub(crate) struct Issue<'a> {
     pub(crate) auth_time: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<&'a str>,
+    /// The login name, in an ID token with the scope `profile`.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "preferred_username")]
+    pub(crate) name: Option<&'a str>,
     /// What must never be here; one of the mistakes puts it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<&'a str>,

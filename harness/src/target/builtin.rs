@@ -11,6 +11,7 @@ pub struct Builtin {
 
 const BUILTINS: &[Builtin] = &[
     Builtin { name: "reference", yaml: include_str!("../../../scenarios/targets/reference.yaml") },
+    Builtin { name: "reference-oauth", yaml: include_str!("../../../scenarios/targets/reference-oauth.yaml") },
     Builtin { name: "simplejwt", yaml: include_str!("../../../scenarios/targets/simplejwt.yaml") },
     Builtin { name: "oauth2", yaml: include_str!("../../../scenarios/targets/oauth2.yaml") },
     Builtin { name: "oidc", yaml: include_str!("../../../scenarios/targets/oidc.yaml") },

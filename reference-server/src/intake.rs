@@ -1,0 +1,49 @@
+//! How does a body reach the token endpoints? Counted, limited, and through the mistakes that are on.
+
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde_json::Value;
+
+use crate::body::{Fields, fields_of, read};
+use crate::flaws::FlawId as F;
+use crate::reply;
+use crate::state::{Counters, State};
+
+/// Sixteen mebibytes for a server that has no limit.
+const NO_LIMIT: usize = 16 << 20;
+
+/// The fields of a request's body, or the answer that says what is wrong with it.
+pub(crate) async fn body(state: &State, request: Request) -> Result<Fields, Box<Response>> {
+    Counters::count(&state.counters.requests);
+    let (parts, body) = request.into_parts();
+    let limit = if state.has(F::UnboundedHash) { NO_LIMIT } else { state.config.body_limit };
+    let bytes = read(body, limit).await?;
+    if !state.flaws.is_empty() {
+        slips(state, &parts.headers, &bytes)?;
+    }
+    fields_of(&parts.headers, &bytes)
+}
+
+/// Bodies that kill a careless server, and what it writes down about others.
+fn slips(state: &State, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Response>> {
+    let text = String::from_utf8_lossy(bytes);
+    if state.has(F::CrashSurrogate)
+        && serde_json::from_slice::<Value>(bytes).is_err()
+        && text.to_ascii_lowercase().contains("\\ud")
+    {
+        return Err(Box::new(reply::crash()));
+    }
+    if state.has(F::CrashType) {
+        let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        if ["token", "refresh"].iter().any(|name| document.get(*name).is_some_and(|token| !token.is_string())) {
+            return Err(Box::new(reply::crash()));
+        }
+    }
+    if state.has(F::LogAuthorization) && headers.get(header::CONTENT_TYPE).is_some() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr().lock(), "debug: POST body={text}");
+    }
+    Ok(())
+}

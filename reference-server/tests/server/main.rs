@@ -1,0 +1,4 @@
+//! Does the server do over HTTP what it says it does?
+
+mod client;
+mod oauth;
