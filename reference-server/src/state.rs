@@ -123,7 +123,6 @@ impl Gates {
         let mut verify = Gate {
             place: Place::Verify,
             purposes: vec![Purpose::Access, Purpose::Refresh],
-            require_access_typ: false,
             ..strict.clone()
         };
         let mut refresh = Gate {
@@ -153,6 +152,7 @@ impl Gates {
                 check_nbf: false,
                 issuer: None,
                 audience: Vec::new(),
+                require_access_typ: false,
                 ..verify
             };
         }

@@ -304,8 +304,13 @@ impl<'a> Probe<'a> {
         let vars = self.vars().token(token.clone());
         let Ok(request) = self.target().request(&way.operation, &vars) else { return Ok(None) };
         let answer = self.send(&way.operation, request, token.as_str().map(str::to_owned))?;
+        // A token that may not do this was read and believed: no verdict on the token itself (RFC 6750 section 3.1).
+        let lacks_scope = answer.reply.as_ref().is_some_and(|reply| {
+            reply.status == 403 && reply.header_all("www-authenticate").iter().any(|v| v.contains("insufficient_scope"))
+        });
         if let Some(text) = token.as_str()
             && answer.answered()
+            && !lacks_scope
         {
             self.session.remember(Presented {
                 by: self.check.id.to_owned(),

@@ -104,7 +104,11 @@ pub(super) fn public_keys(probe: &mut Probe<'_>) -> Result<PublicKeys, Stop> {
     let file = probe.target().verify_key().map_err(|e| Stop::Harness(format!("keys.verify: {e}")))?;
     let mut keys = PublicKeys { file: file.map(|f| f.bytes), ..PublicKeys::default() };
     let answer = match &probe.profile().keys.verify {
-        Some(VerifyKey::Jwks(path)) => {
+        Some(VerifyKey::Jwks(_)) => {
+            // The profile may leave the path to the discovery document.
+            let path = probe.target().jwks_path().ok_or_else(|| {
+                Stop::Harness("keys.verify.jwks: the discovery document does not name what the profile asks of it".to_owned())
+            })?;
             let request = http::Request::get(path.as_str())
                 .header("accept", "application/json")
                 .body(Bytes::new())
