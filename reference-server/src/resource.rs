@@ -170,7 +170,11 @@ fn has_scope(state: &State, caller: &Caller<'_>, wanted: &str) -> bool {
 }
 
 /// The caller, or the answer that says why there is none.
-pub(crate) async fn guard<'p>(state: &State, headers: &HeaderMap, payload: &'p mut Vec<u8>) -> Result<Caller<'p>, Response> {
+pub(crate) async fn guard<'p>(
+    state: &State,
+    headers: &HeaderMap,
+    payload: &'p mut Vec<u8>,
+) -> Result<Caller<'p>, Response> {
     Counters::count(&state.counters.requests);
     let credentials = credentials(headers);
     let Credentials::Token(text) = credentials else { return Err(no_token(state, &credentials)) };

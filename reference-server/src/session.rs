@@ -171,7 +171,9 @@ impl State {
             generation: user.map(|user| user.generation).filter(|generation| *generation > 0),
             auth_time: (draft.purpose != Purpose::Access).then_some(grant.auth_time),
             nonce: grant.nonce.as_deref().filter(|_| draft.purpose == Purpose::Id),
-            name: user.filter(|_| draft.purpose == Purpose::Id && scope::has(grant.scope.as_deref().unwrap_or(""), "profile")).map(|user| &*user.name),
+            name: user
+                .filter(|_| draft.purpose == Purpose::Id && scope::has(grant.scope.as_deref().unwrap_or(""), "profile"))
+                .map(|user| &*user.name),
             password: user.filter(|_| self.has(F::HashInClaim)).map(|user| user.password.text()),
             more: None,
         };

@@ -106,7 +106,7 @@ async fn verify(Shared(state): Server, request: Request) -> Response {
             let mut payload = Vec::with_capacity(512);
             let outcome = state.inspect(token, &mut payload).await.map(|_| ());
             confirmed(&state, outcome)
-        },
+        }
         Err(response) => *response,
     }
 }

@@ -120,11 +120,8 @@ impl Gates {
             audience: if on(FlawId::AudOff) || on(FlawId::SharedKey) { Vec::new() } else { config.audience.clone() },
             require_access_typ: config.rfc9068 && !on(FlawId::TypIgnored),
         };
-        let mut verify = Gate {
-            place: Place::Verify,
-            purposes: vec![Purpose::Access, Purpose::Refresh],
-            ..strict.clone()
-        };
+        let mut verify =
+            Gate { place: Place::Verify, purposes: vec![Purpose::Access, Purpose::Refresh], ..strict.clone() };
         let mut refresh = Gate {
             place: Place::Refresh,
             purposes: vec![Purpose::Refresh],

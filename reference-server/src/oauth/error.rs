@@ -65,7 +65,9 @@ pub(super) fn no_client(state: &State, why: NoClient) -> Response {
     Counters::count(&state.counters.refused);
     match why {
         NoClient::Invalid => refused(Code::InvalidClient, "the client is not known by what it sent"),
-        NoClient::Malformed => refused(Code::InvalidRequest, "the client says who it is in more than one way, or illegibly"),
+        NoClient::Malformed => {
+            refused(Code::InvalidRequest, "the client says who it is in more than one way, or illegibly")
+        }
     }
 }
 

@@ -39,7 +39,8 @@ async fn what_is_wrong_with_a_request_is_said_in_the_words_of_rfc_6749() {
     server.form(token, CLIENT, &login("implicit", "correct-horse-9")).await.refused(400, "unsupported_grant_type");
     server.form(token, CLIENT, &[]).await.refused(400, "invalid_request");
     for who in ["assay:wrong-secret", "nobody:assay-secret", "assay", "nobody", ""] {
-        let refused = server.form(token, who, &login("password", "correct-horse-9")).await.refused(401, "invalid_client");
+        let refused =
+            server.form(token, who, &login("password", "correct-horse-9")).await.refused(401, "invalid_client");
         assert!(refused.header("www-authenticate").starts_with("Basic "), "{refused:?}");
     }
     server.login(CLIENT, "admin").await.refused(400, "invalid_scope");
@@ -58,7 +59,8 @@ async fn what_is_wrong_with_a_request_is_said_in_the_words_of_rfc_6749() {
 #[tokio::test]
 async fn a_client_says_who_it_is_in_one_way_only() {
     let server = Server::start(quick()).await;
-    let mut fields = vec![("grant_type", "client_credentials"), ("client_id", "assay"), ("client_secret", "assay-secret")];
+    let mut fields =
+        vec![("grant_type", "client_credentials"), ("client_id", "assay"), ("client_secret", "assay-secret")];
     assert_eq!(server.form("/oauth/token", "", &fields).await.status, 200);
     server.form("/oauth/token", CLIENT, &fields).await.refused(400, "invalid_request");
     fields.truncate(2);
@@ -243,11 +245,14 @@ async fn userinfo_asks_for_a_token_and_for_its_scope() {
 async fn discovery_names_endpoints_that_answer_and_an_issuer_that_no_header_moves() {
     let server = Server::start(Config { address: "http://tokens.test".to_owned(), ..quick() }).await;
     for path in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
-        let spoofed = server.request(Method::GET, path).header("host", "evil.test").header("x-forwarded-host", "evil.test");
+        let spoofed =
+            server.request(Method::GET, path).header("host", "evil.test").header("x-forwarded-host", "evil.test");
         let document = server.send(spoofed).await;
         assert_eq!(document.text("issuer"), "http://tokens.test");
         for (name, at) in document.body.as_object().unwrap() {
-            let Some(at) = at.as_str().filter(|_| name.ends_with("_endpoint") || name.ends_with("_uri")) else { continue };
+            let Some(at) = at.as_str().filter(|_| name.ends_with("_endpoint") || name.ends_with("_uri")) else {
+                continue;
+            };
             let path = at.strip_prefix("http://tokens.test").unwrap();
             assert_ne!(server.get(path).await.status, 404, "{name}");
         }

@@ -107,7 +107,9 @@ pub(super) fn public_keys(probe: &mut Probe<'_>) -> Result<PublicKeys, Stop> {
         Some(VerifyKey::Jwks(_)) => {
             // The profile may leave the path to the discovery document.
             let path = probe.target().jwks_path().ok_or_else(|| {
-                Stop::Harness("keys.verify.jwks: the discovery document does not name what the profile asks of it".to_owned())
+                Stop::Harness(
+                    "keys.verify.jwks: the discovery document does not name what the profile asks of it".to_owned(),
+                )
             })?;
             let request = http::Request::get(path.as_str())
                 .header("accept", "application/json")
