@@ -73,7 +73,7 @@ flaws! {
     IntOnlyCrash "int-only-crash" "an exp with a fraction is answered with 500" needs [] kills ["time-exp-fraction"] also ["time-exp-extreme" "type-exp-other"];
     NbfOff "nbf-off" "nbf is not looked at" needs [] kills ["time-nbf"] also ["time-cached-verdict" "type-nbf-iat"];
     VerdictCache "verdict-cache" "the resource remembers for a minute what it thought of a token" needs [] kills ["time-cached-verdict"] also ["time-endpoint-agreement" "time-exp-rejected" "revoke-access" "revoke-cascade" "revoke-user-events" "verify-agreement"];
-    TwoLeeways "two-leeways" "the resource has fifteen seconds of leeway, the verify endpoint none" needs [] kills ["time-endpoint-agreement"] also ["time-exp-leeway" "time-exp-boundary" "time-exp-fraction" "time-nbf" "verify-agreement"];
+    TwoLeeways "two-leeways" "the resource has fifteen seconds of leeway, the verify endpoint none" needs [] kills ["time-endpoint-agreement"] also ["time-exp-rejected" "time-exp-leeway" "time-exp-boundary" "time-exp-fraction" "time-nbf" "verify-agreement"];
     SkewedWorker "skewed-worker" "one request in four meets a clock that is five seconds ahead" needs [] kills ["time-node-spread"] also ["issue-clock-utc" "time-exp-leeway" "time-exp-boundary" "time-cached-verdict" "time-endpoint-agreement" "time-nbf" "time-exp-not-early"];
     ImmortalRefresh "immortal-refresh" "exp of a refresh token is not looked at" needs [] kills ["time-refresh-exp"] also ["time-endpoint-agreement"];
 

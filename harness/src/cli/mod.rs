@@ -5,6 +5,8 @@ pub mod args;
 mod completions;
 mod explain;
 mod guard;
+#[allow(dead_code, reason = "called by `assay check`")]
+pub mod kill_matrix;
 mod list;
 mod man;
 mod out;

@@ -17,12 +17,19 @@ pub struct FlawRow {
     pub breaks: &'static str,
     pub needs: &'static [&'static str],
     pub kills: &'static [&'static str],
+    pub also: &'static [&'static str],
 }
 
 /// Every flaw.
 pub fn flaws() -> Vec<FlawRow> {
     reference_server::flaws()
         .iter()
-        .map(|flaw| FlawRow { name: flaw.name, breaks: flaw.breaks, needs: flaw.needs, kills: flaw.kills })
+        .map(|flaw| FlawRow {
+            name: flaw.name,
+            breaks: flaw.breaks,
+            needs: flaw.needs,
+            kills: flaw.kills,
+            also: flaw.also,
+        })
         .collect()
 }

@@ -12,6 +12,7 @@ pub mod checks;
 mod descriptor;
 mod engine;
 mod forger;
+pub mod kill_matrix;
 mod known;
 mod listener;
 mod measure;

@@ -6,7 +6,9 @@ use crate::clock;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
-use crate::record::Level;
+use crate::record::{Level, SkipReason};
+
+use super::refresh::{can_delete, create_again, second_vars};
 
 /// The family.
 pub const CHECKS: &[Check] = &[
@@ -98,16 +100,16 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "claim-sub-unknown",
         group: "CLAIM",
-        requirement: "a token for a user that does not exist is refused with 401 where users are looked up",
+        requirement: "a token for a user that does not exist, or no longer may log in, is refused where users are looked up",
         sources: &["ASVS 7.4.2", "jazzband/djangorestframework-simplejwt#860"],
         levels: Levels::MUST,
-        needs: &[Need::Resource, Need::SigningKey],
-        variants: &["unknown"],
-        isolation: Isolation::Shared,
-        cost: cost(4, 1),
+        needs: &[Need::Resource, Need::Issue],
+        variants: &["unknown", "inactive", "deleted"],
+        isolation: Isolation::Exclusive,
+        cost: cost(12, 1),
         intrusive: false,
-        flaws: &["crash-deleted"],
-        sends: "a re-signed token whose subject is a user that nobody has",
+        flaws: &["crash-deleted", "inactive-ok"],
+        sends: "a re-signed token whose subject is a user that nobody has; and the second user's token after the admin hooks disabled or deleted that user",
         why: "a deleted user's token must end with the user, and must not end in a server error",
         remedy: "look the user up when the token is used, and answer 401 where there is none",
         run: sub_unknown,
@@ -239,6 +241,38 @@ fn at_resource(p: &mut Probe<'_>, variant: &str, token: &str) -> Result<(), Stop
 }
 
 fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.has(Need::SigningKey) {
+        unknown_subject(p)?;
+    } else {
+        p.skip("unknown", SkipReason::Needs(Need::SigningKey.name().into()));
+    }
+    let way = p.resource()?;
+    let (disables, deletes) = (p.has(Need::DisableUser) && p.target().has_hook("enable_user"), can_delete(p));
+    for (variant, hook, possible) in [("inactive", "disable_user", disables), ("deleted", "delete_user", deletes)] {
+        if !possible || !p.has(Need::SecondUser) {
+            p.skip(variant, SkipReason::Needs(format!("admin-{}, and back, and second-user", hook.replace('_', "-"))));
+            continue;
+        }
+        let vars = second_vars(p)?;
+        let token = p.login_with(&vars)?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+        if !p.present(&way, &token)?.accepted() {
+            p.inconclusive(Some(variant), "controls-refused", "the second user's token is refused from the start");
+            continue;
+        }
+        p.admin(hook, &vars)?;
+        let answer = p.present(&way, &token)?;
+        // A self-contained token may outlive its user by design; how long is the subject of revoke-user-events.
+        let restored = if variant == "inactive" { p.admin("enable_user", &vars) } else { create_again(p, &vars) };
+        p.judge_refusal(Some(variant), "the token of a user who is gone refused", &answer);
+        if answer.accepted() {
+            p.at_most(Level::Should);
+        }
+        restored?;
+    }
+    Ok(())
+}
+
+fn unknown_subject(p: &mut Probe<'_>) -> Result<(), Stop> {
     let claim = p.profile().subject_claim().to_owned();
     let forger = p.forger()?;
     let genuine =

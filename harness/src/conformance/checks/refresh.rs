@@ -166,16 +166,16 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "refresh-chain",
         group: "REFRESH",
-        requirement: "a long chain of refreshes works, and its predecessors stay dead",
+        requirement: "a long chain of refreshes works, does not slow down, and its predecessors stay dead",
         sources: &["RFC 9700 section 4.14.2"],
         levels: Levels::issuing(Level::Should),
         needs: &[Need::Refresh],
-        variants: &["chain", "predecessor"],
+        variants: &["chain", "slope", "predecessor"],
         isolation: Isolation::User,
-        cost: cost(110, 4),
+        cost: cost(125, 4),
         intrusive: false,
-        flaws: &[],
-        sends: "a login and 100 refreshes one after the other, then one of the middle tokens again",
+        flaws: &["chain-growth"],
+        sends: "a login and 100 refreshes one after the other, some of a fresh login beside them, then one of the middle tokens again",
         why: "a session that lives for days refreshes hundreds of times; state that grows with the chain breaks it late",
         remedy: "keep one row per login and replace its current token, instead of growing a list",
         run: chain,
@@ -191,7 +191,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::User,
         cost: cost(20, 2),
         intrusive: false,
-        flaws: &["sequential-refresh"],
+        flaws: &[],
         sends: "some logins and refreshes, and compares the tokens",
         why: "whoever can guess the next token needs no theft",
         remedy: "take 32 bytes from the operating system's random source",
@@ -443,25 +443,41 @@ fn user_state(p: &mut Probe<'_>) -> Result<(), Stop> {
     let restored = if p.target().has_hook("enable_user") { p.admin("enable_user", &vars) } else { Ok(()) };
     p.judge_refusal(Some("disabled"), "a disabled user's refresh refused", &answer);
     restored?;
-    let can_delete = p.has(Need::DeleteUser) && p.target().has_hook("create_user");
-    if !can_delete {
+    if !can_delete(p) {
         p.skip("deleted", SkipReason::Needs("admin-delete-user and admin-create-user".into()));
         return Ok(());
     }
     let session = p.login_with(&vars)?.refresh.unwrap_or(later);
     p.admin("delete_user", &vars)?;
     let answer = p.refresh(&session)?;
-    let restored = p.admin("create_user", &vars);
+    let restored = create_again(p, &vars);
     p.judge_refusal(Some("deleted"), "a deleted user's refresh refused", &answer);
     restored
+}
+
+/// Whether a user can be deleted and brought back.
+pub(super) fn can_delete(p: &Probe<'_>) -> bool {
+    p.has(Need::DeleteUser) && (p.target().has_hook("create_user") || p.target().has_hook("reset"))
+}
+
+/// Brings a deleted user back: by name, or by a reset of the whole server, which ends all sessions.
+pub(super) fn create_again(p: &mut Probe<'_>, vars: &Vars) -> Result<(), Stop> {
+    if p.target().has_hook("create_user") {
+        return p.admin("create_user", vars);
+    }
+    p.admin("reset", vars)?;
+    p.session.drain();
+    Ok(())
 }
 
 fn chain(p: &mut Probe<'_>) -> Result<(), Stop> {
     let links = if p.session.budget == Budget::Thorough { 1_000 } else { 100 };
     let mut token = p.fresh_refresh()?;
     let mut middle = None;
+    let mut took = Vec::with_capacity(links);
     for link in 0..links {
         let answer = p.refresh(&token)?;
+        took.push(service_ms(&answer));
         let issued =
             answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().tokens(r, "refresh").ok());
         let Some(issued) = issued else {
@@ -483,6 +499,7 @@ fn chain(p: &mut Probe<'_>) -> Result<(), Stop> {
         token = issued.refresh.unwrap_or(token);
     }
     p.pass(Some("chain"), "holds", format!("{links} refreshes one after the other"));
+    slope(p, &took)?;
     match middle.filter(|m| p.has(Need::Rotation) && *m != token) {
         Some(middle) if p.profile().declares.grace_s.unwrap_or(0.0) <= 2.0 => {
             p.offer("predecessor", &middle)?;
@@ -490,6 +507,37 @@ fn chain(p: &mut Probe<'_>) -> Result<(), Stop> {
             p.judge_refusal(Some("predecessor"), "a middle token of the chain refused", &answer);
         }
         _ => p.skip("predecessor", SkipReason::NotApplicable("refresh tokens are not rotated".into())),
+    }
+    Ok(())
+}
+
+/// Wire to last byte, in milliseconds.
+fn service_ms(answer: &Answer) -> f64 {
+    answer.reply.as_ref().map_or(0.0, |r| r.timing.service().0 as f64 / 1e6)
+}
+
+/// Compares the end of a chain with its beginning, and with a chain that has only begun: what slows both down is the
+/// machine, not the chain.
+fn slope(p: &mut Probe<'_>, took: &[f64]) -> Result<(), Stop> {
+    const ENDS: usize = 20;
+    let median = |list: &[f64]| crate::stats::median(list).unwrap_or(0.0);
+    let (first, last) = (median(&took[..ENDS.min(took.len())]), median(&took[took.len().saturating_sub(ENDS)..]));
+    let mut young = Vec::with_capacity(ENDS);
+    let mut token = p.fresh_refresh()?;
+    for _ in 0..ENDS {
+        let answer = p.refresh(&token)?;
+        young.push(service_ms(&answer));
+        let next =
+            answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().tokens(r, "refresh").ok());
+        token = next.and_then(|i| i.refresh).unwrap_or(token);
+    }
+    let young = median(&young);
+    let text =
+        format!("median {first:.1} ms at its beginning, {last:.1} ms at its end, {young:.1} ms in a young session");
+    if last > 3.0 * first.max(young) && last - first.max(young) > 5.0 {
+        p.fail(Some("slope"), "grows", format!("refreshes slow down along a chain: {text}"));
+    } else {
+        p.pass(Some("slope"), "flat", text);
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::User,
         cost: cost(4, 1),
         intrusive: false,
-        flaws: &[],
+        flaws: &["access-survives"],
         sends: "a login, its revocation, and the access token of that login",
         why: "until it ends, whoever holds the access token is still in",
         remedy: "keep access tokens short, or look revocations up at the resource",

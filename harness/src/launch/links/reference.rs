@@ -21,6 +21,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "issuer", default: "", what: "the issuer named in tokens, and asked for" },
     Setting { name: "audience", default: "", what: "an audience or a list, named in tokens" },
     Setting { name: "rfc9068", default: "", what: "access tokens in the shape of RFC 9068" },
+    Setting { name: "login-limit", default: "", what: "how many failed logins a name may have in a minute" },
     Setting { name: "users", default: "", what: "how many further users it has, user1 to userN" },
 ];
 

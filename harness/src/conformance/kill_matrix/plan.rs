@@ -1,0 +1,323 @@
+//! Which servers are started, and which checks examine each?
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde::Serialize;
+
+use crate::conformance::descriptor::Check;
+use crate::scenario::Budget;
+use crate::target::{OneOrMany, Profile, load};
+use crate::units::Span;
+
+use super::{Flaw, Matrix};
+
+/// The algorithms under which the clean server must show nothing. The first one carries the flaws that need none.
+pub const ALGORITHMS: &[&str] = &["HS256", "RS256", "PS256", "ES256", "EdDSA"];
+
+/// Checks that examine every flawed server beside those that it concerns: cheap, without waiting, and spread over
+/// all that a server does, so that a flaw that breaks more than its row says is seen.
+const SENTINELS: &[&str] = &[
+    "issue-basic",
+    "issue-bad-credentials",
+    "issue-no-store",
+    "issue-post-only",
+    "issue-claims-shape",
+    "struct-segments",
+    "struct-not-a-string",
+    "struct-b64-junk",
+    "sig-tamper",
+    "sig-wrong-key",
+    "sig-alg-none",
+    "time-exp-rejected",
+    "time-exp-missing",
+    "type-token-type",
+    "claim-refresh-as-access",
+    "claim-access-as-refresh",
+    "refresh-invalid",
+    "refresh-old-rejected",
+    "bearer-missing",
+    "bearer-grammar",
+];
+
+/// A check on an `also` list that takes longer than this is left out at the CI budget: it may turn, and nobody
+/// waits to see whether it does.
+const ALSO_SECONDS: u32 = 3;
+
+/// Whose flaw it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The reference server's.
+    Server,
+    /// The embedded proxy's, in front of a clean server.
+    Proxy,
+}
+
+/// A server as it is started.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Setup {
+    /// The algorithm that tokens are signed with.
+    pub algorithm: String,
+    /// Further settings of the reference server by name.
+    pub settings: BTreeMap<String, String>,
+    /// Behind the embedded proxy.
+    pub proxied: bool,
+    /// The fault that is on, and whose.
+    pub flaw: Option<(Side, &'static str)>,
+}
+
+/// A server and the checks that examine it.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// The server.
+    pub setup: Setup,
+    /// Its flaw, where it has one.
+    pub flaw: Option<Flaw>,
+    /// The checks, in the catalogue's order.
+    pub checks: Vec<&'static Check>,
+}
+
+impl Setup {
+    fn clean(algorithm: &str) -> Setup {
+        // A cheap hash, since it is not the hash that is examined; an issuer and an audience, so that the checks of
+        // both apply.
+        let settings = [("hash", "none"), ("issuer", "https://issuer.example"), ("audience", "assay")];
+        Setup {
+            algorithm: algorithm.to_owned(),
+            settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            proxied: false,
+            flaw: None,
+        }
+    }
+
+    /// What a reader calls it: `HS256`, `HS256 allow-none`, `HS256 proxied`.
+    pub fn name(&self) -> String {
+        let mut name = self.algorithm.clone();
+        let clean = Setup::clean(&self.algorithm);
+        for (setting, value) in self.settings.iter().filter(|(s, v)| clean.settings.get(*s) != Some(v)) {
+            name.push_str(&format!(" {setting}={value}"));
+        }
+        if self.proxied {
+            name.push_str(" proxied");
+        }
+        if let Some((_, flaw)) = self.flaw {
+            name.push_str(&format!(" {flaw}"));
+        }
+        name
+    }
+
+    /// The same without its flaw: what it is compared with.
+    pub fn baseline(&self) -> Setup {
+        Setup { flaw: None, ..self.clone() }
+    }
+
+    /// The profile that speaks to it and declares what it was started with.
+    ///
+    /// # Errors
+    /// A fault of ours: the built-in profile does not know the algorithm.
+    pub fn profile(&self) -> Result<Profile, String> {
+        let rfc9068 = self.settings.contains_key("rfc9068");
+        let variant = match self.algorithm.as_str() {
+            _ if rfc9068 => Some("rfc9068".to_owned()),
+            "HS256" => None,
+            other => Some(other.to_ascii_lowercase()),
+        };
+        let mut profile =
+            load("reference", variant.as_deref(), Path::new(".")).map_err(|e| format!("the built-in profile: {e}"))?;
+        let setting = |name: &str| self.settings.get(name).cloned();
+        let seconds = |name: &str| setting(name).and_then(|text| text.parse::<Span>().ok()).map(|s| s.0.as_secs_f64());
+        if let Some(issuer) = setting("issuer") {
+            profile.declares.issuer = Some(issuer);
+        }
+        if let Some(audience) = setting("audience") {
+            profile.declares.audience = Some(OneOrMany::One(audience));
+        }
+        if let Some(end) = seconds("absolute-lifetime") {
+            profile.declares.absolute_end_s = Some(end);
+        }
+        if let Some(life) = seconds("refresh-lifetime") {
+            profile.tokens.refresh.lifetime_s = Some(life);
+        }
+        if let Some(life) = seconds("access-lifetime") {
+            profile.tokens.access.lifetime_s = Some(life);
+        }
+        Ok(profile)
+    }
+
+    /// The setup that a flaw needs, or why there is none.
+    fn of(flaw: &Flaw, algorithm: &str, checks: &[&'static Check]) -> Result<Setup, String> {
+        let mut setup = Setup::clean(algorithm);
+        for need in flaw.needs {
+            match need.strip_prefix("--").map(|flag| flag.split_once('=').unwrap_or((flag, "on"))) {
+                Some(("alg", value)) => setup.algorithm = value.to_owned(),
+                Some(("rfc9068", _)) => {
+                    for (name, value) in [("rfc9068", "on"), ("issuer", "https://tokens.test"), ("audience", "shop")] {
+                        setup.settings.insert(name.to_owned(), value.to_owned());
+                    }
+                }
+                Some((name, value)) => {
+                    setup.settings.insert(name.to_owned(), value.to_owned());
+                }
+                None => return Err(format!("no server here speaks what it needs ({need})")),
+            }
+        }
+        setup.proxied = flaw.side == Side::Proxy || checks.iter().any(|c| c.group == "PROXY");
+        setup.flaw = Some((flaw.side, flaw.name));
+        Ok(setup)
+    }
+}
+
+/// The plan: flawed servers, the slowest first, then the clean ones that they are compared with.
+pub(super) fn cells(matrix: &Matrix<'_>) -> Result<Vec<Cell>, String> {
+    let only = Only::new(matrix)?;
+    let mut cells: Vec<Cell> = Vec::new();
+    for flaw in matrix.flaws.iter().filter(|f| only.flaw(f)) {
+        let bound = flaw.needs.iter().any(|n| n.starts_with("--alg=") || n.starts_with("dialect="));
+        let algorithms = if matrix.budget == Budget::Thorough && !bound { ALGORITHMS } else { &ALGORITHMS[..1] };
+        for algorithm in algorithms {
+            let killed: Vec<_> = matrix.catalogue.iter().copied().filter(|c| flaw.kills.contains(&c.id)).collect();
+            if killed.is_empty() {
+                continue;
+            }
+            let Ok(setup) = Setup::of(flaw, algorithm, &killed) else { continue };
+            let proxied = setup.proxied;
+            let checks = matrix
+                .catalogue
+                .iter()
+                .copied()
+                .filter(|c| concerns(flaw, c, matrix.budget) && (proxied || c.group != "PROXY"))
+                .collect();
+            cells.push(Cell { setup, flaw: Some(*flaw), checks });
+        }
+    }
+    cells.extend(baselines(matrix, &only, &cells));
+    cells.sort_by_key(|cell| std::cmp::Reverse(cell.checks.iter().map(|c| c.cost.seconds).max().unwrap_or(0)));
+    Ok(cells)
+}
+
+/// Why a flaw is not tried, where it is not.
+pub(super) fn untried(flaw: &Flaw, catalogue: &[&'static Check]) -> Option<String> {
+    let killed: Vec<_> = catalogue.iter().copied().filter(|c| flaw.kills.contains(&c.id)).collect();
+    if killed.is_empty() {
+        return Some(format!("no check is built yet: {}", flaw.kills.join(", ")));
+    }
+    Setup::of(flaw, ALGORITHMS[0], &killed).err()
+}
+
+fn concerns(flaw: &Flaw, check: &Check, budget: Budget) -> bool {
+    if budget == Budget::Thorough || flaw.kills.contains(&check.id) {
+        return true;
+    }
+    // Where anything may turn, there is nothing to be seen beside the kills.
+    if flaw.also.contains(&"*") {
+        return false;
+    }
+    SENTINELS.contains(&check.id) || flaw.also.contains(&check.id) && check.cost.seconds <= ALSO_SECONDS
+}
+
+/// The clean servers: one for every algorithm with the whole catalogue, and one for every other setup of a flaw with
+/// the checks that are compared.
+fn baselines(matrix: &Matrix<'_>, only: &Only, flawed: &[Cell]) -> Vec<Cell> {
+    let mut wanted: BTreeMap<Setup, Vec<&'static str>> = BTreeMap::new();
+    for cell in flawed {
+        wanted.entry(cell.setup.baseline()).or_default().extend(cell.checks.iter().map(|c| c.id));
+    }
+    if only.everything {
+        for algorithm in ALGORITHMS {
+            let all = matrix.catalogue.iter().filter(|c| c.group != "PROXY").map(|c| c.id);
+            wanted.entry(Setup::clean(algorithm)).or_default().extend(all);
+        }
+    }
+    wanted
+        .into_iter()
+        .map(|(setup, ids)| Cell {
+            setup,
+            flaw: None,
+            checks: matrix.catalogue.iter().copied().filter(|c| ids.contains(&c.id)).collect(),
+        })
+        .collect()
+}
+
+/// Which flaws the user wants.
+struct Only {
+    everything: bool,
+    globs: GlobSet,
+}
+
+impl Only {
+    fn new(matrix: &Matrix<'_>) -> Result<Only, String> {
+        let mut builder = GlobSetBuilder::new();
+        for text in matrix.only {
+            let glob = Glob::new(&text.to_ascii_lowercase())
+                .map_err(|e| format!("only `{text}`: expected a glob on flaws or checks: {e}"))?;
+            let alone = glob.compile_matcher();
+            if !matrix.flaws.iter().any(|f| alone.is_match(f.name) || f.kills.iter().any(|k| alone.is_match(k))) {
+                return Err(format!(
+                    "only `{text}`: expected a glob on flaws or on checks that flaws kill, it names none; hint: \
+                     `assay list flaws` shows all"
+                ));
+            }
+            builder.add(glob);
+        }
+        let globs = builder.build().map_err(|e| format!("only: {e}"))?;
+        Ok(Only { everything: matrix.only.is_empty(), globs })
+    }
+
+    fn flaw(&self, flaw: &Flaw) -> bool {
+        self.everything || self.globs.is_match(flaw.name) || flaw.kills.iter().any(|k| self.globs.is_match(k))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::catalogue;
+
+    const FLAW: Flaw = Flaw {
+        name: "allow-none",
+        breaks: "alg none passes",
+        needs: &["--audience=shop"],
+        kills: &["sig-alg-none"],
+        also: &["verify-agreement"],
+        side: Side::Server,
+    };
+
+    #[test]
+    fn a_flaw_is_examined_by_what_it_concerns_and_by_some_that_it_must_leave_alone() {
+        let flaws = [FLAW];
+        let matrix = Matrix {
+            flaws: &flaws,
+            catalogue: catalogue(),
+            budget: Budget::Ci,
+            only: &["sig-alg-*".to_owned()],
+            side_by_side: 1,
+            start: &|_| Err("nothing is started".into()),
+            on_progress: &|_| {},
+            cancel: &std::sync::atomic::AtomicBool::new(false),
+        };
+        let cells = cells(&matrix).unwrap();
+        let names: Vec<String> = cells.iter().map(|c| c.setup.name()).collect();
+        assert_eq!(names, ["HS256 audience=shop allow-none", "HS256 audience=shop"]);
+        let ids: Vec<&str> = cells[0].checks.iter().map(|c| c.id).collect();
+        assert!(ids.contains(&"sig-alg-none") && ids.contains(&"verify-agreement") && ids.contains(&"bearer-missing"));
+        assert_eq!(ids, cells[1].checks.iter().map(|c| c.id).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn sentinels_are_checks_that_do_not_wait() {
+        for id in SENTINELS {
+            let check = crate::conformance::find(id).unwrap();
+            assert!(check.cost.seconds <= ALSO_SECONDS, "{id} takes {} s", check.cost.seconds);
+        }
+    }
+
+    #[test]
+    fn the_profile_declares_what_the_server_was_started_with() {
+        let setup = Setup::of(&FLAW, "ES256", &[]).unwrap();
+        let profile = setup.profile().unwrap();
+        assert_eq!(profile.declares.audience, Some(OneOrMany::One("shop".to_owned())));
+        assert_eq!(profile.tokens.access.alg.as_deref(), Some("ES256"));
+    }
+}
