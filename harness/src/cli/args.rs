@@ -45,6 +45,13 @@ impl Global {
     pub fn colors_on_stderr(&self) -> bool {
         self.colors(std::io::stderr().is_terminal())
     }
+    /// How summaries on standard output are painted.
+    pub fn paint(&self) -> assay::report::Paint {
+        match self.colors(std::io::stdout().is_terminal()) {
+            true => assay::report::Paint::Colour,
+            false => assay::report::Paint::Plain,
+        }
+    }
     fn colors(&self, terminal: bool) -> bool {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|v| v == "dumb");

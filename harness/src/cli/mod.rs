@@ -2,15 +2,23 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing is done")]
 
 pub mod args;
+mod carry;
+mod check;
+mod compare;
 mod completions;
 mod explain;
 mod guard;
 #[allow(dead_code, reason = "called by `assay check`")]
 pub mod kill_matrix;
 mod list;
+mod load;
 mod man;
 mod out;
+mod profile;
+mod progress;
 mod proxy;
+mod report;
+mod run;
 mod schema;
 mod serve;
 mod validate;
@@ -51,6 +59,16 @@ pub struct Assay {
 /// One file of this folder each.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Do everything a scenario names: start, examine, load, compare, report
+    Run(args::RunArgs),
+    /// Check what a token server must do, of a scenario or at an address
+    Check(args::CheckArgs),
+    /// Drive a load, of a scenario or at an address
+    Load(args::LoadArgs),
+    /// Compare deployments that already run, or two stored runs
+    Compare(args::CompareArgs),
+    /// Render a stored run again
+    Report(report::Args),
     /// List what Assay knows: checks, flaws, algorithms, topologies, profiles, formats, operations
     List(list::Args),
     /// Say what a check sends, what must happen, why, and how a server is mended
@@ -106,6 +124,11 @@ pub type Done = Result<ExitCode, Failure>;
 /// Does what was asked.
 pub fn dispatch(command: Command, global: &Global) -> Done {
     match command {
+        Command::Run(args) => run::run(&args, global),
+        Command::Check(args) => check::run(&args, global),
+        Command::Load(args) => load::run(&args, global),
+        Command::Compare(args) => compare::run(&args, global),
+        Command::Report(args) => report::run(&args, global),
         Command::List(args) => list::run(&args, global),
         Command::Explain(args) => explain::run(&args, global),
         Command::Serve(args) => serve::run(&args),

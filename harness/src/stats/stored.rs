@@ -7,7 +7,7 @@ use super::histogram::{HistogramError, decode};
 use crate::record::{CheckRecord, ComparisonRecord, LoadRecord, Run};
 
 /// Two stored runs side by side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct StoredComparison {
     /// One for each topology that was loaded in both.
     pub loads: Vec<ComparisonRecord>,
@@ -18,7 +18,7 @@ pub struct StoredComparison {
 }
 
 /// A check that two runs see differently.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct StoredFinding {
     /// Id of the check.
     pub check: String,

@@ -1,0 +1,72 @@
+//! `assay check`: conformance only, of a scenario or of a server that already runs.
+
+use assay::conformance::{Selection, catalogue};
+use assay::run::open_scenario;
+use assay::scenario::{Budget, Conformance, FailOn};
+
+use super::args::CheckArgs;
+use super::carry::{Errand, Place, carry};
+use super::{Done, Failure, Global, profile};
+
+/// Examines.
+pub fn run(args: &CheckArgs, global: &Global) -> Done {
+    let place = args.out.clone().map_or(Place::Nowhere, Place::At);
+    let how = &args.target.how;
+    let (scenario, text, folder, profile) = match (&args.scenario, &args.target.target) {
+        (Some(file), _) => {
+            let read = open_scenario(file, &global.allow_remote)?;
+            super::run::warn(&read.warnings, global);
+            let mut scenario = read.loaded.scenario.clone();
+            scenario.load = None;
+            scenario.compare = None;
+            scenario.thresholds.clear();
+            scenario.conformance = Some(asked(scenario.conformance.unwrap_or_else(everything), args));
+            let profile = profile::with_flags(read.profile, how)?;
+            (scenario, Some(read.loaded.source.text.clone()), read.loaded.source.folder.clone(), profile)
+        }
+        (None, Some(url)) => {
+            let profile = profile::of_flags(how)?;
+            let named = [("target".to_owned(), url.clone())];
+            let mut scenario = profile::scenario_of("check", &named, how, global);
+            scenario.conformance = Some(asked(everything(), args));
+            (scenario, None, ".".into(), profile)
+        }
+        (None, None) => return Err(Failure::usage("expected a scenario, or `--target URL --profile NAME`")),
+    };
+    if let Some(conformance) = &scenario.conformance {
+        Selection::new(conformance, catalogue()).map_err(|why| Failure::usage(format!("--{why}")))?;
+    }
+    let errand = Errand {
+        command: "check",
+        scenario: &scenario,
+        text: text.as_deref(),
+        folder: &folder,
+        profile: &profile,
+        place,
+    };
+    carry(&errand, global)
+}
+
+fn everything() -> Conformance {
+    Conformance {
+        only: vec!["*".to_owned()],
+        skip: Vec::new(),
+        require: Vec::new(),
+        budget: Budget::default(),
+        intrusive: false,
+        fail_on: FailOn::default(),
+    }
+}
+
+/// What the scenario asks for, narrowed by the flags.
+fn asked(mut conformance: Conformance, args: &CheckArgs) -> Conformance {
+    if !args.only.is_empty() {
+        conformance.only.clone_from(&args.only);
+    }
+    conformance.skip.extend_from_slice(&args.skip);
+    conformance.require.extend_from_slice(&args.require);
+    conformance.budget = args.budget.unwrap_or(conformance.budget);
+    conformance.intrusive |= args.intrusive;
+    conformance.fail_on = args.fail_on.unwrap_or(conformance.fail_on);
+    conformance
+}

@@ -1,0 +1,96 @@
+//! `assay load`: a load only, of a scenario or against a server that already runs.
+
+use std::time::Duration;
+
+use assay::run::open_scenario;
+use assay::scenario::{Arrival, Closed, Open, Process, Stage, Tokens, Workload};
+use assay::target::Profile;
+use assay::units::{Rate, Span};
+
+use super::args::{LoadArgs, LoadShape};
+use super::carry::{Errand, Place, carry};
+use super::{Done, Failure, Global, profile};
+
+/// Arrivals per second where nobody says how many.
+const RATE: f64 = 100.0;
+
+/// Drives.
+pub fn run(args: &LoadArgs, global: &Global) -> Done {
+    let place = args.out.clone().map_or(Place::Nowhere, Place::Inside);
+    let how = &args.target.how;
+    let (scenario, text, folder, profile) = match (&args.scenario, &args.target.target) {
+        (Some(file), _) => {
+            let read = open_scenario(file, &global.allow_remote)?;
+            super::run::warn(&read.warnings, global);
+            let mut scenario = read.loaded.scenario.clone();
+            scenario.conformance = None;
+            scenario.compare = None;
+            let Some(load) = scenario.load.take() else {
+                return Err(Failure::usage(format!("{}: expected a `load`, and it has none", file.display())));
+            };
+            let profile = profile::with_flags(read.profile, how)?;
+            scenario.load = Some(shaped(load, &args.shape, &profile)?);
+            (scenario, Some(read.loaded.source.text.clone()), read.loaded.source.folder.clone(), profile)
+        }
+        (None, Some(url)) => {
+            let profile = profile::of_flags(how)?;
+            let named = [("target".to_owned(), url.clone())];
+            let mut scenario = profile::scenario_of("load", &named, how, global);
+            scenario.load = Some(shaped(plain(&profile), &args.shape, &profile)?);
+            (scenario, None, ".".into(), profile)
+        }
+        (None, None) => return Err(Failure::usage("expected a scenario, or `--target URL --profile NAME`")),
+    };
+    let errand = Errand {
+        command: "load",
+        scenario: &scenario,
+        text: text.as_deref(),
+        folder: &folder,
+        profile: &profile,
+        place,
+    };
+    carry(&errand, global)
+}
+
+/// The load of a command line that says nothing of it: tokens are presented, at a rate that hurts nobody.
+pub fn plain(profile: &Profile) -> Workload {
+    let words = profile.words();
+    let word = ["access", "verify"].into_iter().find(|word| words.iter().any(|w| w == word)).unwrap_or("issue");
+    Workload {
+        arrival: Arrival::Open(Open { rate: Rate(RATE), process: Process::Poisson }),
+        stages: vec![Stage::Hold(Span(Duration::from_secs(10)))],
+        mix: [(word.to_owned(), 1.0)].into_iter().collect(),
+        tokens: Tokens::default(),
+        warmup: Span(Duration::from_secs(1)),
+        seed: 42,
+        connections: None,
+        timeout: Span(Duration::from_secs(10)),
+        idle: None,
+    }
+}
+
+/// A load with what the command line says of it.
+pub fn shaped(mut load: Workload, shape: &LoadShape, profile: &Profile) -> Result<Workload, Failure> {
+    if !shape.mix.is_empty() {
+        profile::know_words(shape.mix.iter().map(|(word, _)| word), profile)?;
+        load.mix = shape.mix.iter().cloned().collect();
+    }
+    if let Some(rate) = shape.rate {
+        let process = match load.arrival {
+            Arrival::Open(open) => open.process,
+            Arrival::Closed(_) => Process::Poisson,
+        };
+        load.arrival = Arrival::Open(Open { rate, process });
+    }
+    if let Some(users) = shape.users {
+        load.arrival = Arrival::Closed(Closed { users, think: None });
+    }
+    if let Some(duration) = shape.duration {
+        load.stages = vec![Stage::Hold(duration)];
+    }
+    load.connections = shape.connections.or(load.connections);
+    load.warmup = shape.warmup.unwrap_or(load.warmup);
+    load.seed = shape.seed.unwrap_or(load.seed);
+    load.tokens.sessions = shape.sessions.unwrap_or(load.tokens.sessions);
+    Ok(load)
+}

@@ -1,0 +1,186 @@
+//! What does the user see while a run goes on? A bar on a terminal, plain lines in a log; always on standard error.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use assay::conformance;
+use assay::load::{Phase, Progress};
+use assay::record::{Grade, Verdict};
+use assay::run::Event;
+use assay::units::Nanos;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Global, tell};
+
+/// A plain line about a load that goes on comes this often.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows events of a run.
+pub struct Show {
+    mode: Mode,
+    state: Mutex<State>,
+}
+
+enum Mode {
+    Silent,
+    Lines,
+    Bar(ProgressBar),
+}
+
+#[derive(Default)]
+struct State {
+    /// The step, as it is shown before everything.
+    step: String,
+    /// Recorded findings of the topology that is examined.
+    findings: BTreeMap<&'static str, usize>,
+    /// When the last plain line about a load was written, of the drive's own clock.
+    told: Nanos,
+    /// In a comparison: the round.
+    round: String,
+}
+
+impl Show {
+    /// A bar where standard error is a terminal, lines elsewhere, nothing with `--quiet`.
+    pub fn new(global: &Global) -> Show {
+        let mode = match (global.quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Mode::Silent,
+            (false, false) => Mode::Lines,
+            (false, true) => {
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+                let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed}");
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+                bar.enable_steady_tick(Duration::from_millis(125));
+                Mode::Bar(bar)
+            }
+        };
+        Show { mode, state: Mutex::default() }
+    }
+
+    /// Takes the bar away.
+    pub fn done(&self) {
+        if let Mode::Bar(bar) = &self.mode {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A line that stays.
+    fn line(&self, text: &str) {
+        match &self.mode {
+            Mode::Silent => {}
+            Mode::Lines => tell(format_args!("{text}")),
+            Mode::Bar(bar) => bar.suspend(|| tell(format_args!("{text}"))),
+        }
+    }
+
+    /// What is happening now; only a terminal shows it.
+    fn now(&self, text: String) {
+        if let Mode::Bar(bar) = &self.mode {
+            bar.set_message(text);
+        }
+    }
+
+    /// Shows one event.
+    pub fn event(&self, event: Event<'_>) {
+        if matches!(self.mode, Mode::Silent) {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            Event::Step { step, number, of } => {
+                state.step = format!("[{number}/{of}] {step}");
+                state.findings.clear();
+                state.told = Nanos(0);
+                state.round.clear();
+                match &self.mode {
+                    Mode::Bar(bar) => bar.set_prefix(state.step.clone()),
+                    _ => self.line(&state.step),
+                }
+                self.now(String::new());
+            }
+            Event::Launching { topology, doing: "" } => self.now(topology.to_owned()),
+            Event::Launching { topology, doing } => match self.mode {
+                Mode::Bar(_) => self.now(format!("{topology}: {doing}")),
+                _ => self.line(&format!("  {topology}: {doing}")),
+            },
+            Event::Up { topology, url } => self.line(&format!("  {topology} is up at {url}")),
+            Event::Check { event, .. } => self.check(&mut state, event),
+            Event::Load { progress, .. } => self.load(&mut state, progress),
+            Event::Round { number, of, seconds } => {
+                let left = seconds * f64::from(of + 1 - number);
+                state.round = format!("round {number} of {of}");
+                self.line(&format!("  {}, about {left:.0} s left", state.round));
+            }
+            Event::Warning(warning) => {
+                let place = warning.topology.as_ref().map(|t| format!(" [{t}]")).unwrap_or_default();
+                self.line(&format!("  warning{place}: {}", warning.message.replace("; hint: ", "; ")));
+            }
+        }
+    }
+
+    fn check(&self, state: &mut State, event: conformance::Event) {
+        use conformance::Event as E;
+        match event {
+            E::Calibrated { ways, usable } => {
+                if usable < ways {
+                    self.line(&format!("  {usable} of {ways} verify ways can be judged by"));
+                }
+            }
+            E::Started { id, done, total } => self.now(format!("{done}/{total} {id}")),
+            E::Waiting { id, what, seconds_left } => self.now(format!("{id} waits {seconds_left} s for {what}")),
+            E::Finished { record, done, total } => {
+                let word = match record.grade {
+                    Grade::Ok | Grade::Known => "as required",
+                    Grade::Violation | Grade::StaleKnown | Grade::Required => "violations",
+                    Grade::Weakness => "weaknesses",
+                    Grade::Note => "notes",
+                    Grade::Skip => "skipped",
+                    Grade::Inconclusive => "inconclusive",
+                    Grade::HarnessError => "faults of ours",
+                };
+                *state.findings.entry(word).or_default() += 1;
+                if record.verdict == Verdict::Fail && record.grade == Grade::Violation {
+                    self.line(&format!("  violation {}: {}", record.id, record.summary));
+                }
+                if done == total {
+                    let counts: Vec<String> = state.findings.iter().map(|(word, n)| format!("{n} {word}")).collect();
+                    self.line(&format!("  {total} checks: {}", counts.join(", ")));
+                }
+            }
+        }
+    }
+
+    fn load(&self, state: &mut State, p: &Progress) {
+        let text = match p.phase {
+            Phase::Preparing { done, of } => format!("sessions {done}/{of}"),
+            Phase::Connecting => "connecting".to_owned(),
+            Phase::Warmup => "warming up".to_owned(),
+            Phase::Recording => {
+                let left = p.total.0.saturating_sub(p.elapsed.0) / 1_000_000_000;
+                let time = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| Nanos(ns).to_string());
+                format!(
+                    "{:.0}/s, p50 {}, p99 {}, {} failed, {} in flight, {left} s left",
+                    p.rate_per_s,
+                    time(p.p50_ns),
+                    time(p.p99_ns),
+                    p.failed,
+                    p.in_flight
+                )
+            }
+            Phase::Draining => "waiting for the last answers".to_owned(),
+        };
+        match self.mode {
+            Mode::Bar(_) if state.round.is_empty() => self.now(text),
+            Mode::Bar(_) => self.now(format!("{}: {text}", state.round)),
+            _ if state.round.is_empty()
+                && p.phase == Phase::Recording
+                && p.elapsed.since(state.told) >= Nanos::from(LINE_EVERY) =>
+            {
+                state.told = p.elapsed;
+                self.line(&format!("  {text}"));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Why did a run end early, and what does the process answer then?
+
+use crate::launch::LaunchError;
+use crate::load::LoadError;
+use crate::record::{ExitCode, StoreError};
+use crate::stats::HistogramError;
+use crate::target::TargetError;
+use crate::wire::WireError;
+
+/// Why a run ended before its last step.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A topology did not come up, or died.
+    #[error("topology `{topology}`: {source}")]
+    Launch {
+        /// Which.
+        topology: String,
+        /// Why.
+        source: LaunchError,
+    },
+    /// The target cannot be spoken to.
+    #[error("topology `{topology}`: {source}")]
+    Target {
+        /// Which.
+        topology: String,
+        /// Why.
+        source: TargetError,
+    },
+    /// The target cannot be reached.
+    #[error("topology `{topology}`: the target at {url} cannot be reached: {source}; hint: is it up, and is the address right?")]
+    Unreachable {
+        /// Which.
+        topology: String,
+        /// The address.
+        url: String,
+        /// Why.
+        source: WireError,
+    },
+    /// The target answers, but not as the profile says.
+    #[error("topology `{topology}`: {problem}")]
+    Unexpected {
+        /// Which.
+        topology: String,
+        /// Expected, seen, hint.
+        problem: String,
+    },
+    /// A load could not be driven.
+    #[error("topology `{topology}`: {source}")]
+    Load {
+        /// Which.
+        topology: String,
+        /// Why.
+        source: LoadError,
+    },
+    /// The record could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A histogram of ours cannot be read again.
+    #[error("internal error: {0}")]
+    Histogram(#[from] HistogramError),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl RunError {
+    pub(super) fn launch(topology: &str) -> impl FnOnce(LaunchError) -> RunError {
+        move |source| match source {
+            LaunchError::Cancelled(_) => RunError::Interrupted,
+            source => RunError::Launch { topology: topology.to_owned(), source },
+        }
+    }
+
+    pub(super) fn target(topology: &str) -> impl FnOnce(TargetError) -> RunError {
+        move |source| RunError::Target { topology: topology.to_owned(), source }
+    }
+
+    pub(super) fn load(topology: &str) -> impl FnOnce(LoadError) -> RunError {
+        move |source| match source {
+            LoadError::Cancelled => RunError::Interrupted,
+            source => RunError::Load { topology: topology.to_owned(), source },
+        }
+    }
+
+    /// What the process answers.
+    pub fn exit(&self) -> ExitCode {
+        match self {
+            RunError::Usage(_) => ExitCode::Usage,
+            RunError::Launch { source, .. } if source.is_usage() => ExitCode::Usage,
+            RunError::Target { source: TargetError::Address(WireError::Address { .. } | WireError::NotAllowed { .. }), .. } => {
+                ExitCode::Usage
+            }
+            RunError::Load { source: LoadError::Usage(_), .. } => ExitCode::Usage,
+            RunError::Load { source: LoadError::Internal(_) | LoadError::Machine(_), .. } => ExitCode::Harness,
+            RunError::Launch { .. }
+            | RunError::Target { .. }
+            | RunError::Unreachable { .. }
+            | RunError::Unexpected { .. }
+            | RunError::Load { .. } => ExitCode::Target,
+            RunError::Store(_) | RunError::Histogram(_) => ExitCode::Harness,
+            RunError::Interrupted => ExitCode::Interrupted,
+        }
+    }
+}

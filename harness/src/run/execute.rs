@@ -1,0 +1,260 @@
+//! How does a run go from its first step to its record?
+
+use sha2::{Digest as _, Sha256};
+
+use super::arms::{Armed, Arms, stopped};
+use super::ask::Ask;
+use super::compare::compare;
+use super::drive::{Turn, Wheel};
+use super::environment::environment;
+use super::error::RunError;
+use super::event::Event;
+use super::plan::{Step, plan};
+use super::thresholds::{Judged, judge};
+use crate::clock;
+use crate::conformance::{self, Examination, Selection};
+use crate::launch::CpuPlan;
+use crate::load::write_hlog;
+use crate::record::{Answer, ExitCode, Level, Redactor, Run, SCHEMA_VERSION, ThresholdOutcome, Warning};
+use crate::scenario::{FailOn, Threshold};
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Executed {
+    /// What was seen, whole or until it ended; saved in the run's folder.
+    pub run: Run,
+    /// Why it ended early, if it did.
+    pub error: Option<RunError>,
+}
+
+/// Does everything that was asked for, step by step, and saves the record after each.
+///
+/// # Errors
+/// Only where not even a record could be begun: globs that name no check, or a folder that cannot be written.
+pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
+    let selection = ask
+        .scenario
+        .conformance
+        .as_ref()
+        .map(|asked| Selection::new(asked, conformance::catalogue()))
+        .transpose()
+        .map_err(RunError::Usage)?;
+    let cpus = CpuPlan::of_this_process();
+    let mut state = State {
+        run: begun(ask),
+        loads: Vec::new(),
+        selection,
+        redactor: Redactor::new(ask.keep_secrets),
+        cpus,
+        from: clock::mono(),
+    };
+    ask.dir.save(&state.run)?;
+    let error = state.go(ask).err();
+    state.run.interrupted = matches!(error, Some(RunError::Interrupted));
+    let code = exit_of(&state.run).and(error.as_ref().map_or(ExitCode::Ok, RunError::exit));
+    state.run.exit_code = code as u8;
+    if let Some(error) = error.as_ref().filter(|e| !matches!(e, RunError::Interrupted)) {
+        state.run.warnings.push(Warning::new("ended-early", state.redactor.text(&error.to_string())));
+    }
+    state.save(ask)?;
+    Ok(Executed { run: state.run, error })
+}
+
+/// A record in which nothing has been seen yet.
+fn begun(ask: &Ask<'_>) -> Run {
+    Run {
+        schema_version: SCHEMA_VERSION,
+        id: ask.dir.id().to_owned(),
+        command: ask.command.to_owned(),
+        assay_version: env!("CARGO_PKG_VERSION").to_owned(),
+        scenario: ask.scenario.name.clone(),
+        scenario_sha256: ask
+            .text
+            .map(|text| Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()),
+        profile: ask.profile.name.clone(),
+        dialect: ask.profile.dialect.name().to_owned(),
+        seed: ask.scenario.load.as_ref().map_or(0, |load| load.seed),
+        started: clock::utc_text(),
+        duration_ms: 0,
+        interrupted: true,
+        environment: environment(),
+        topologies: Vec::new(),
+        checks: Vec::new(),
+        windows: Vec::new(),
+        loads: Vec::new(),
+        comparisons: Vec::new(),
+        thresholds: Vec::new(),
+        warnings: Vec::new(),
+        notes: Vec::new(),
+        fail_on: match ask.scenario.conformance.as_ref().map(|c| c.fail_on).unwrap_or_default() {
+            FailOn::Must => Level::Must,
+            FailOn::Should => Level::Should,
+        },
+        // As long as it goes on: whoever reads this record reads an unfinished one.
+        exit_code: ExitCode::Interrupted as u8,
+    }
+}
+
+struct State {
+    run: Run,
+    loads: Vec<Judged>,
+    selection: Option<Selection>,
+    redactor: Redactor,
+    cpus: CpuPlan,
+    from: crate::units::Nanos,
+}
+
+impl State {
+    fn save(&mut self, ask: &Ask<'_>) -> Result<(), RunError> {
+        self.run.duration_ms = clock::mono().since(self.from).0 / 1_000_000;
+        ask.dir.save(&self.run)?;
+        Ok(())
+    }
+
+    fn warn(&mut self, ask: &Ask<'_>, warning: Warning) {
+        (ask.listen)(Event::Warning(&warning));
+        self.run.warnings.push(warning);
+    }
+
+    fn go(&mut self, ask: &Ask<'_>) -> Result<(), RunError> {
+        let steps = plan(ask.scenario, ask.command == "compare");
+        let tell = |number: usize| (ask.listen)(Event::Step { step: &steps[number], number: number + 1, of: steps.len() });
+        tell(0);
+        let mut arms = Arms::up(ask, &self.cpus, &mut self.run.warnings)?;
+        for arm in &arms.list {
+            arm.target.secrets().iter().for_each(|secret| self.redactor.learn(secret));
+        }
+        if ask.scenario.load.is_some() {
+            self.processors(ask, &arms);
+        }
+        let mut ended = Ok(());
+        for (number, step) in steps.iter().enumerate().skip(1) {
+            tell(number);
+            ended = self.step(ask, step, &mut arms);
+            self.run.topologies = arms.records(ask);
+            self.save(ask)?;
+            if ended.is_err() {
+                break;
+            }
+        }
+        self.run.topologies = arms.records(ask);
+        ended
+    }
+
+    /// Says who runs where, since it is in every number.
+    fn processors(&mut self, ask: &Ask<'_>, arms: &Arms) {
+        if arms.list.iter().all(|arm| !arm.started) {
+            let warning = Warning::new("cores-unknown", "the target's processors are not ours to choose: it may share the generator's");
+            return self.warn(ask, warning);
+        }
+        self.run.notes.push(format!("Processors: {}.", self.cpus.describe()));
+        if self.cpus.shared {
+            let warning = Warning::new("shared-cores", self.cpus.describe())
+                .hint("with three processors or more, server and proxy get their own");
+            self.warn(ask, warning);
+        }
+    }
+
+    fn step(&mut self, ask: &Ask<'_>, step: &Step, arms: &mut Arms) -> Result<(), RunError> {
+        stopped(ask.cancel)?;
+        match step {
+            Step::Launch => Ok(()),
+            Step::Examine(name) => match arms.find(name) {
+                Some(index) => self.examine(ask, &arms.list[index]),
+                None => Ok(()),
+            },
+            Step::Drive(name) => match arms.find(name) {
+                Some(index) => self.drive(ask, &mut arms.list[index]),
+                None => Ok(()),
+            },
+            Step::Compare => self.compare(ask, arms),
+        }?;
+        stopped(ask.cancel)?;
+        arms.died()
+    }
+
+    fn examine(&mut self, ask: &Ask<'_>, arm: &Armed) -> Result<(), RunError> {
+        let Some(selection) = &self.selection else { return Ok(()) };
+        let told = |event: conformance::Event| (ask.listen)(Event::Check { topology: &arm.name, event });
+        let findings = conformance::examine(&Examination {
+            target: &arm.target,
+            topology: &arm.name,
+            selection,
+            redactor: self.redactor.clone(),
+            logs: arm.deployment.logs(),
+            peer: arm.peer.as_ref(),
+            catalogue: conformance::catalogue(),
+            on_event: &told,
+            cancel: ask.cancel,
+        })
+        .map_err(RunError::Usage)?;
+        self.run.checks.extend(findings.checks);
+        self.run.windows.extend(findings.windows);
+        self.run.notes.push(format!("Conformance of {} took {} logins.", arm.name, findings.logins));
+        for warning in findings.warnings {
+            self.warn(ask, warning);
+        }
+        Ok(())
+    }
+
+    fn drive(&mut self, ask: &Ask<'_>, arm: &mut Armed) -> Result<(), RunError> {
+        let Some(workload) = &ask.scenario.load else { return Ok(()) };
+        let redactor = self.redactor.clone();
+        let wheel = Wheel::new(ask, workload, &redactor, &self.cpus);
+        let mut driven = wheel.drive(arm, Turn::default())?;
+        let file = format!("load-{}.hlog", arm.name);
+        let mut text = Vec::new();
+        match write_hlog(&driven, &mut text) {
+            Ok(()) => {
+                ask.dir.write(&file, &text)?;
+                driven.record.hlog = Some(file);
+            }
+            Err(why) => self.warn(ask, Warning::new("no-interval-log", format!("{file}: {why}")).at(&arm.name)),
+        }
+        if driven.record.certificate.is_void() && ask.scenario.thresholds.is_empty() {
+            let why = driven.record.certificate.void.join("; ");
+            self.warn(ask, Warning::new("void-load", format!("the load says nothing: {why}")).at(&arm.name));
+        }
+        self.run.loads.push(driven.record.clone());
+        self.loads.push(Judged { record: driven.record, intervals: driven.intervals });
+        let thresholds: Vec<Threshold> = ask.scenario.thresholds.iter().filter_map(|t| t.parse().ok()).collect();
+        self.run.thresholds = judge(&thresholds, &self.loads);
+        if driven.interrupted { Err(RunError::Interrupted) } else { Ok(()) }
+    }
+
+    fn compare(&mut self, ask: &Ask<'_>, arms: &mut Arms) -> Result<(), RunError> {
+        let (Some(workload), Some(asked)) = (&ask.scenario.load, &ask.scenario.compare) else { return Ok(()) };
+        let redactor = self.redactor.clone();
+        let wheel = Wheel::new(ask, workload, &redactor, &self.cpus);
+        self.run.comparisons = compare(&wheel, arms, asked, workload.seed, &mut self.run.warnings)?;
+        let gate = asked.gate;
+        for index in 0..self.run.comparisons.len() {
+            let comparison = &self.run.comparisons[index];
+            if let (false, Some(why)) = (gate, comparison.void.first()) {
+                let text = format!("the comparison of {} with {} says nothing: {why}", comparison.candidate, comparison.baseline);
+                self.warn(ask, Warning::new("void-comparison", text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What everything that was seen asks of the exit code.
+fn exit_of(run: &Run) -> ExitCode {
+    let checks = run.checks.iter().map(|check| check.grade.exit(check.level, run.fail_on));
+    let thresholds = run.thresholds.iter().map(|threshold| match threshold.outcome {
+        ThresholdOutcome::Held => ExitCode::Ok,
+        ThresholdOutcome::Missed => ExitCode::Failed,
+        ThresholdOutcome::NotJudged => ExitCode::Target,
+    });
+    let comparisons = run.comparisons.iter().map(|comparison| {
+        let mut gates = comparison.quantiles.iter().filter(|q| q.gating).peekable();
+        match (gates.peek().is_some(), comparison.void.is_empty()) {
+            (false, _) => ExitCode::Ok,
+            (true, false) => ExitCode::Target,
+            (true, true) if gates.any(|q| q.answer == Answer::Different && q.difference_ns > 0.0) => ExitCode::Failed,
+            (true, true) => ExitCode::Ok,
+        }
+    });
+    checks.chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
+}
