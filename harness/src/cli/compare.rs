@@ -48,7 +48,7 @@ fn running(args: &CompareArgs, global: &Global) -> Done {
     }
     let profile = profile::of_flags(&args.how)?;
     let mut scenario = profile::scenario_of("compare", &args.targets, &args.how, global);
-    scenario.load = Some(load::shaped(load::plain(&profile), &args.shape, &profile)?);
+    scenario.load = Some(load::shaped(load::plain(&profile)?, &args.shape, &profile)?);
     scenario.compare =
         Some(Compare { baseline: baseline.clone(), effort: args.effort.unwrap_or(Effort::Quick), gate: false });
     let errand = Errand {

@@ -1,18 +1,16 @@
 //! `assay load`: a load only, of a scenario or against a server that already runs.
 
-use std::time::Duration;
-
 use assay::run::open_scenario;
-use assay::scenario::{Arrival, Closed, Open, Process, Stage, Tokens, Workload};
+use assay::scenario::{Arrival, Closed, Open, Process, Stage, Workload};
 use assay::target::Profile;
-use assay::units::{Rate, Span};
+use serde_json::json;
 
 use super::args::{LoadArgs, LoadShape};
 use super::carry::{Errand, Place, carry};
 use super::{Done, Failure, Global, profile};
 
 /// Arrivals per second where nobody says how many.
-const RATE: f64 = 100.0;
+const RATE: &str = "100/s";
 
 /// Drives.
 pub fn run(args: &LoadArgs, global: &Global) -> Done {
@@ -36,7 +34,7 @@ pub fn run(args: &LoadArgs, global: &Global) -> Done {
             let profile = profile::of_flags(how)?;
             let named = [("target".to_owned(), url.clone())];
             let mut scenario = profile::scenario_of("load", &named, how, global);
-            scenario.load = Some(shaped(plain(&profile), &args.shape, &profile)?);
+            scenario.load = Some(shaped(plain(&profile)?, &args.shape, &profile)?);
             (scenario, None, ".".into(), profile)
         }
         (None, None) => return Err(Failure::usage("expected a scenario, or `--target URL --profile NAME`")),
@@ -53,27 +51,27 @@ pub fn run(args: &LoadArgs, global: &Global) -> Done {
 }
 
 /// The load of a command line that says nothing of it: tokens are presented, at a rate that hurts nobody.
-pub fn plain(profile: &Profile) -> Workload {
+///
+/// # Errors
+/// A mistake of ours.
+pub fn plain(profile: &Profile) -> Result<Workload, Failure> {
     let words = profile.words();
     let word = ["access", "verify"].into_iter().find(|word| words.iter().any(|w| w == word)).unwrap_or("issue");
-    Workload {
-        arrival: Arrival::Open(Open { rate: Rate(RATE), process: Process::Poisson }),
-        stages: vec![Stage::Hold(Span(Duration::from_secs(10)))],
-        mix: [(word.to_owned(), 1.0)].into_iter().collect(),
-        tokens: Tokens::default(),
-        warmup: Span(Duration::from_secs(1)),
-        seed: 42,
-        connections: None,
-        timeout: Span(Duration::from_secs(10)),
-        idle: None,
-    }
+    // By way of the words of a scenario, so that whatever is not said is what it is there.
+    serde_json::from_value(json!({"arrival": {"open": {"rate": RATE}}, "mix": {word: 1.0}, "warmup": "1s"}))
+        .map_err(Failure::harness)
 }
 
 /// A load with what the command line says of it.
 pub fn shaped(mut load: Workload, shape: &LoadShape, profile: &Profile) -> Result<Workload, Failure> {
     if !shape.mix.is_empty() {
         profile::know_words(shape.mix.iter().map(|(word, _)| word), profile)?;
+        load.rates.clear();
         load.mix = shape.mix.iter().cloned().collect();
+    }
+    if shape.rate.is_some() || shape.users.is_some() {
+        load = load.plain();
+        load.find = None;
     }
     if let Some(rate) = shape.rate {
         let process = match load.arrival {
