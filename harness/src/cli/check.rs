@@ -55,6 +55,7 @@ fn everything() -> Conformance {
         budget: Budget::default(),
         intrusive: false,
         fail_on: FailOn::default(),
+        side_by_side: false,
     }
 }
 

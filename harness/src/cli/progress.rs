@@ -33,8 +33,8 @@ enum Mode {
 struct State {
     /// The step, as it is shown before everything.
     step: String,
-    /// Recorded findings of the topology that is examined.
-    findings: BTreeMap<&'static str, usize>,
+    /// Findings so far, by topology.
+    findings: BTreeMap<String, BTreeMap<&'static str, usize>>,
     /// When the last plain line about a load was written, of the drive's own clock.
     told: Nanos,
     /// In a comparison: the round.
@@ -105,7 +105,7 @@ impl Show {
                 _ => self.line(&format!("  {topology}: {doing}")),
             },
             Event::Up { topology, url } => self.line(&format!("  {topology} is up at {url}")),
-            Event::Check { event, .. } => self.check(&mut state, event),
+            Event::Check { topology, event } => self.check(&mut state, topology, event),
             Event::Load { progress, .. } => self.load(&mut state, progress),
             Event::Round { number, of, seconds } => {
                 let left = seconds * f64::from(of + 1 - number);
@@ -119,16 +119,16 @@ impl Show {
         }
     }
 
-    fn check(&self, state: &mut State, event: conformance::Event) {
+    fn check(&self, state: &mut State, topology: &str, event: conformance::Event) {
         use conformance::Event as E;
         match event {
             E::Calibrated { ways, usable } => {
                 if usable < ways {
-                    self.line(&format!("  {usable} of {ways} verify ways can be judged by"));
+                    self.line(&format!("  {topology}: {usable} of {ways} verify ways can be judged by"));
                 }
             }
-            E::Started { id, done, total } => self.now(format!("{done}/{total} {id}")),
-            E::Waiting { id, what, seconds_left } => self.now(format!("{id} waits {seconds_left} s for {what}")),
+            E::Started { id, done, total } => self.now(format!("{topology}: {done}/{total} {id}")),
+            E::Waiting { id, what, seconds_left } => self.now(format!("{topology}: {id} waits {seconds_left} s for {what}")),
             E::Finished { record, done, total } => {
                 let word = match record.grade {
                     Grade::Ok | Grade::Known => "as required",
@@ -139,13 +139,14 @@ impl Show {
                     Grade::Inconclusive => "inconclusive",
                     Grade::HarnessError => "faults of ours",
                 };
-                *state.findings.entry(word).or_default() += 1;
+                let counts = state.findings.entry(topology.to_owned()).or_default();
+                *counts.entry(word).or_default() += 1;
                 if record.verdict == Verdict::Fail && record.grade == Grade::Violation {
-                    self.line(&format!("  violation {}: {}", record.id, record.summary));
+                    self.line(&format!("  {topology}: violation {}: {}", record.id, record.summary));
                 }
                 if done == total {
-                    let counts: Vec<String> = state.findings.iter().map(|(word, n)| format!("{n} {word}")).collect();
-                    self.line(&format!("  {total} checks: {}", counts.join(", ")));
+                    let counts: Vec<String> = counts.iter().map(|(word, n)| format!("{n} {word}")).collect();
+                    self.line(&format!("  {topology}: {total} checks: {}", counts.join(", ")));
                 }
             }
         }

@@ -61,6 +61,9 @@ pub enum RunError {
     /// A histogram of ours cannot be read again.
     #[error("internal error: {0}")]
     Histogram(#[from] HistogramError),
+    /// A mistake of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -100,7 +103,7 @@ impl RunError {
             | RunError::Unreachable { .. }
             | RunError::Unexpected { .. }
             | RunError::Load { .. } => ExitCode::Target,
-            RunError::Store(_) | RunError::Histogram(_) => ExitCode::Harness,
+            RunError::Store(_) | RunError::Histogram(_) | RunError::Internal(_) => ExitCode::Harness,
             RunError::Interrupted => ExitCode::Interrupted,
         }
     }

@@ -12,7 +12,7 @@ use super::event::Event;
 use super::plan::{Step, plan};
 use super::thresholds::{Judged, judge};
 use crate::clock;
-use crate::conformance::{self, Examination, Selection};
+use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
 use crate::record::{Answer, ExitCode, Level, Redactor, Run, SCHEMA_VERSION, ThresholdOutcome, Warning};
@@ -159,10 +159,10 @@ impl State {
         stopped(ask.cancel)?;
         match step {
             Step::Launch => Ok(()),
-            Step::Examine(name) => match arms.find(name) {
-                Some(index) => self.examine(ask, &arms.list[index]),
-                None => Ok(()),
-            },
+            Step::Examine(names) => {
+                let places = names.iter().filter_map(|name| arms.find(name));
+                self.examine(ask, &places.map(|place| &arms.list[place]).collect::<Vec<_>>())
+            }
             Step::Drive(name) => match arms.find(name) {
                 Some(index) => self.drive(ask, &mut arms.list[index]),
                 None => Ok(()),
@@ -173,26 +173,39 @@ impl State {
         arms.died()
     }
 
-    fn examine(&mut self, ask: &Ask<'_>, arm: &Armed) -> Result<(), RunError> {
+    fn examine(&mut self, ask: &Ask<'_>, arms: &[&Armed]) -> Result<(), RunError> {
         let Some(selection) = &self.selection else { return Ok(()) };
-        let told = |event: conformance::Event| (ask.listen)(Event::Check { topology: &arm.name, event });
-        let findings = conformance::examine(&Examination {
-            target: &arm.target,
-            topology: &arm.name,
-            selection,
-            redactor: self.redactor.clone(),
-            logs: arm.deployment.logs(),
-            peer: arm.peer.as_ref(),
-            catalogue: conformance::catalogue(),
-            on_event: &told,
-            cancel: ask.cancel,
-        })
-        .map_err(RunError::Usage)?;
-        self.run.checks.extend(findings.checks);
-        self.run.windows.extend(findings.windows);
-        self.run.notes.push(format!("Conformance of {} took {} logins.", arm.name, findings.logins));
-        for warning in findings.warnings {
-            self.warn(ask, warning);
+        let redactor = &self.redactor;
+        let one = |arm: &Armed| {
+            let told = |event: conformance::Event| (ask.listen)(Event::Check { topology: &arm.name, event });
+            conformance::examine(&Examination {
+                target: &arm.target,
+                topology: &arm.name,
+                selection,
+                redactor: redactor.clone(),
+                logs: arm.deployment.logs(),
+                peer: arm.peer.as_ref(),
+                catalogue: conformance::catalogue(),
+                on_event: &told,
+                cancel: ask.cancel,
+            })
+        };
+        let found: Vec<(&str, Findings)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = arms.iter().map(|arm| (arm.name.as_str(), scope.spawn(|| one(arm)))).collect();
+            let join = |(name, thread): (_, std::thread::ScopedJoinHandle<'_, _>)| match thread.join() {
+                Ok(Ok(findings)) => Ok((name, findings)),
+                Ok(Err(why)) => Err(RunError::Usage(why)),
+                Err(_) => Err(RunError::Internal(format!("the examination of {name} ended in a panic"))),
+            };
+            threads.into_iter().map(join).collect::<Result<_, _>>()
+        })?;
+        for (name, findings) in found {
+            self.run.checks.extend(findings.checks);
+            self.run.windows.extend(findings.windows);
+            self.run.notes.push(format!("Conformance of {name} took {} logins.", findings.logins));
+            for warning in findings.warnings {
+                self.warn(ask, warning);
+            }
         }
         Ok(())
     }

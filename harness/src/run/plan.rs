@@ -7,8 +7,8 @@ use crate::scenario::Scenario;
 pub enum Step {
     /// Every topology is started, so that all are driven under the same conditions.
     Launch,
-    /// The checks, in one topology.
-    Examine(String),
+    /// The checks, in these topologies at once: one, unless the scenario says that they share nothing.
+    Examine(Vec<String>),
     /// The whole load, in one topology.
     Drive(String),
     /// Interleaved blocks over all topologies.
@@ -19,7 +19,7 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Step::Launch => write!(f, "start"),
-            Step::Examine(topology) => write!(f, "examine {topology}"),
+            Step::Examine(topologies) => write!(f, "examine {}", topologies.join(", ")),
             Step::Drive(topology) => write!(f, "load {topology}"),
             Step::Compare => write!(f, "compare"),
         }
@@ -30,8 +30,10 @@ impl std::fmt::Display for Step {
 pub fn plan(scenario: &Scenario, pairs_only: bool) -> Vec<Step> {
     let mut steps = vec![Step::Launch];
     let names = || scenario.topologies.keys().cloned();
-    if scenario.conformance.is_some() {
-        steps.extend(names().map(Step::Examine));
+    match &scenario.conformance {
+        Some(asked) if asked.side_by_side => steps.push(Step::Examine(names().collect())),
+        Some(_) => steps.extend(names().map(|name| Step::Examine(vec![name]))),
+        None => {}
     }
     if scenario.load.is_some() && !pairs_only {
         steps.extend(names().map(Step::Drive));
@@ -61,6 +63,11 @@ mod tests {
             steps(&format!("conformance: {{}}\n{LOAD}"), false),
             ["start", "examine one", "examine two", "load one", "load two", "compare"]
         );
+    }
+
+    #[test]
+    fn servers_that_share_nothing_are_examined_at_once() {
+        assert_eq!(steps("conformance: {side-by-side: true}\n", false), ["start", "examine one, two"]);
     }
 
     #[test]

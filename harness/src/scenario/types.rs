@@ -145,6 +145,9 @@ pub struct Conformance {
     /// The level from which a failure ends with exit code 1: `must` or `should`.
     #[serde(default)]
     pub fail_on: FailOn,
+    /// Whether all topologies are examined at once: quicker, for servers that share no users, no store and no limits.
+    #[serde(default)]
+    pub side_by_side: bool,
 }
 
 fn everything() -> Vec<String> {
