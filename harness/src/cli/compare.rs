@@ -18,7 +18,8 @@ pub fn run(args: &CompareArgs, global: &Global) -> Done {
 }
 
 fn read(path: &std::path::Path) -> Result<record::Run, Failure> {
-    record::load(path).map_err(|why| Failure::usage(format!("{why}; hint: a run is a folder below `reports/`, or its run.json")))
+    record::load(path)
+        .map_err(|why| Failure::usage(format!("{why}; hint: a run is a folder below `reports/`, or its run.json")))
 }
 
 /// Two stored runs: nothing was interleaved, so nothing is decided.
@@ -30,7 +31,8 @@ fn stored(before: &record::Run, after: &record::Run, global: &Global) -> Done {
     } else {
         print(report::stored_summary(&compared, global.paint()).as_bytes());
     }
-    let worse = compared.loads.iter().flat_map(|load| &load.quantiles).any(|q| q.gating && q.answer == Answer::Different);
+    let worse =
+        compared.loads.iter().flat_map(|load| &load.quantiles).any(|q| q.gating && q.answer == Answer::Different);
     Ok(if worse { ExitCode::Failed } else { ExitCode::Ok })
 }
 

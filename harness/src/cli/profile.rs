@@ -40,7 +40,9 @@ pub fn with_flags(mut profile: Profile, how: &ProfileArgs) -> Result<Profile, Fa
         // The variable may be set for another command of the same script.
         (None, Some(password)) => match profile.user.as_mut() {
             Some(user) => user.password = password.clone(),
-            None => return Err(Failure::usage("--password: expected `--user` beside it, since the profile has no user")),
+            None => {
+                return Err(Failure::usage("--password: expected `--user` beside it, since the profile has no user"));
+            }
         },
     }
     Ok(profile)
@@ -71,7 +73,10 @@ pub fn know_words<'a>(words: impl Iterator<Item = &'a String>, profile: &Profile
     for word in words {
         if profile.resolve(word).is_none() {
             let hint = suggestion(word, &names).map(|hint| format!("; hint: {hint}")).unwrap_or_default();
-            return Err(Failure::usage(format!("--mix: the profile `{}` has no operation `{word}`{hint}", profile.name)));
+            return Err(Failure::usage(format!(
+                "--mix: the profile `{}` has no operation `{word}`{hint}",
+                profile.name
+            )));
         }
     }
     Ok(())

@@ -128,7 +128,9 @@ impl Show {
                 }
             }
             E::Started { id, done, total } => self.now(format!("{topology}: {done}/{total} {id}")),
-            E::Waiting { id, what, seconds_left } => self.now(format!("{topology}: {id} waits {seconds_left} s for {what}")),
+            E::Waiting { id, what, seconds_left } => {
+                self.now(format!("{topology}: {id} waits {seconds_left} s for {what}"))
+            }
             E::Finished { record, done, total } => {
                 let word = match record.grade {
                     Grade::Ok | Grade::Known => "as required",

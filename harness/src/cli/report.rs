@@ -29,9 +29,8 @@ pub struct Args {
 
 /// Renders.
 pub fn run(args: &Args, global: &Global) -> Done {
-    let run = record::load(&args.run).map_err(|why| {
-        Failure::usage(format!("{why}; hint: a run is a folder below `reports/`, or its run.json"))
-    })?;
+    let run = record::load(&args.run)
+        .map_err(|why| Failure::usage(format!("{why}; hint: a run is a folder below `reports/`, or its run.json")))?;
     let names: Vec<&str> = formats().iter().map(|format| format.name).collect();
     let mut wanted = Vec::new();
     for name in &args.format {

@@ -34,18 +34,16 @@ pub(super) struct Arms {
 
 /// The profile's own start, under the name that a chain may use for it.
 fn starts(profile: &Profile) -> BTreeMap<String, ProfileStart> {
-    let own = profile.start.clone().map(|start| (profile.name.clone(), ProfileStart { start, dir: profile.folder.clone() }));
+    let own =
+        profile.start.clone().map(|start| (profile.name.clone(), ProfileStart { start, dir: profile.folder.clone() }));
     own.into_iter().collect()
 }
 
 impl Arms {
     /// Starts every topology of the scenario. What is not installed is left out; the record says so.
     pub fn up(ask: &Ask<'_>, cpus: &CpuPlan, warnings: &mut Vec<Warning>) -> Result<Arms, RunError> {
-        let launcher = Launcher::new(LaunchOptions {
-            logs: ask.dir.logs(),
-            assay: ask.assay.clone(),
-            cpus: Some(cpus.clone()),
-        });
+        let launcher =
+            Launcher::new(LaunchOptions { logs: ask.dir.logs(), assay: ask.assay.clone(), cpus: Some(cpus.clone()) });
         let mut arms = Arms { list: Vec::new(), left_out: Vec::new() };
         for (name, topology) in &ask.scenario.topologies {
             (ask.listen)(Event::Launching { topology: name, doing: "" });
@@ -127,8 +125,7 @@ impl Armed {
     pub fn restart(&mut self, ask: &Ask<'_>) -> Result<(), RunError> {
         self.deployment.restart().map_err(RunError::launch(&self.name))?;
         let allowed = &ask.scenario.allow_remote;
-        self.target =
-            preflight(&self.name, ask.profile, self.deployment.url(), self.deployment.admin_url(), allowed)?;
+        self.target = preflight(&self.name, ask.profile, self.deployment.url(), self.deployment.admin_url(), allowed)?;
         self.population = None;
         Ok(())
     }

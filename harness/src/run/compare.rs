@@ -50,7 +50,10 @@ pub(super) fn compare(
         warnings.push(warning);
     };
     let Some(baseline) = arms.find(&asked.baseline) else {
-        warn(Warning::new("not-compared", format!("the baseline `{}` was left out, so nothing is compared", asked.baseline)));
+        warn(Warning::new(
+            "not-compared",
+            format!("the baseline `{}` was left out, so nothing is compared", asked.baseline),
+        ));
         return Ok(Vec::new());
     };
     if arms.list.len() < 2 {
@@ -281,6 +284,7 @@ fn conclude(
 /// The baseline's median and how far its second block is from it, of the operation sent most.
 fn median_difference(base: &Block, again: &Block) -> Option<(f64, f64)> {
     let (name, before) = base.responses.iter().max_by_key(|(_, histogram)| histogram.len())?;
-    let (before, after) = (before.value_at_quantile(0.5) as f64, again.responses.get(name)?.value_at_quantile(0.5) as f64);
+    let (before, after) =
+        (before.value_at_quantile(0.5) as f64, again.responses.get(name)?.value_at_quantile(0.5) as f64);
     Some((before, after - before))
 }

@@ -30,7 +30,9 @@ pub enum RunError {
         source: TargetError,
     },
     /// The target cannot be reached.
-    #[error("topology `{topology}`: the target at {url} cannot be reached: {source}; hint: is it up, and is the address right?")]
+    #[error(
+        "topology `{topology}`: the target at {url} cannot be reached: {source}; hint: is it up, and is the address right?"
+    )]
     Unreachable {
         /// Which.
         topology: String,
@@ -93,9 +95,10 @@ impl RunError {
         match self {
             RunError::Usage(_) => ExitCode::Usage,
             RunError::Launch { source, .. } if source.is_usage() => ExitCode::Usage,
-            RunError::Target { source: TargetError::Address(WireError::Address { .. } | WireError::NotAllowed { .. }), .. } => {
-                ExitCode::Usage
-            }
+            RunError::Target {
+                source: TargetError::Address(WireError::Address { .. } | WireError::NotAllowed { .. }),
+                ..
+            } => ExitCode::Usage,
             RunError::Load { source: LoadError::Usage(_), .. } => ExitCode::Usage,
             RunError::Load { source: LoadError::Internal(_) | LoadError::Machine(_), .. } => ExitCode::Harness,
             RunError::Launch { .. }

@@ -118,7 +118,8 @@ impl State {
 
     fn go(&mut self, ask: &Ask<'_>) -> Result<(), RunError> {
         let steps = plan(ask.scenario, ask.command == "compare");
-        let tell = |number: usize| (ask.listen)(Event::Step { step: &steps[number], number: number + 1, of: steps.len() });
+        let tell =
+            |number: usize| (ask.listen)(Event::Step { step: &steps[number], number: number + 1, of: steps.len() });
         tell(0);
         let mut arms = Arms::up(ask, &self.cpus, &mut self.run.warnings)?;
         for arm in &arms.list {
@@ -144,7 +145,10 @@ impl State {
     /// Says who runs where, since it is in every number.
     fn processors(&mut self, ask: &Ask<'_>, arms: &Arms) {
         if arms.list.iter().all(|arm| !arm.started) {
-            let warning = Warning::new("cores-unknown", "the target's processors are not ours to choose: it may share the generator's");
+            let warning = Warning::new(
+                "cores-unknown",
+                "the target's processors are not ours to choose: it may share the generator's",
+            );
             return self.warn(ask, warning);
         }
         self.run.notes.push(format!("Processors: {}.", self.cpus.describe()));
@@ -244,7 +248,10 @@ impl State {
         for index in 0..self.run.comparisons.len() {
             let comparison = &self.run.comparisons[index];
             if let (false, Some(why)) = (gate, comparison.void.first()) {
-                let text = format!("the comparison of {} with {} says nothing: {why}", comparison.candidate, comparison.baseline);
+                let text = format!(
+                    "the comparison of {} with {} says nothing: {why}",
+                    comparison.candidate, comparison.baseline
+                );
                 self.warn(ask, Warning::new("void-comparison", text));
             }
         }

@@ -50,7 +50,9 @@ mod tests {
     use crate::scenario::{Source, from_source};
 
     fn steps(yaml: &str, pairs_only: bool) -> Vec<String> {
-        let text = format!("name: a\ntarget: reference\ntopologies: {{one: [reference-server], two: [reference-server, nginx]}}\n{yaml}");
+        let text = format!(
+            "name: a\ntarget: reference\ntopologies: {{one: [reference-server], two: [reference-server, nginx]}}\n{yaml}"
+        );
         let loaded = from_source(Source::new("a.yaml", ".", text)).expect("a scenario");
         plan(&loaded.scenario, pairs_only).iter().map(Step::to_string).collect()
     }

@@ -22,12 +22,10 @@ pub fn preflight(
     admin_url: Option<&str>,
     allow_remote: &[String],
 ) -> Result<Target, RunError> {
-    let mut target =
-        Target::new(profile.clone(), url, admin_url, allow_remote).map_err(RunError::target(topology))?;
+    let mut target = Target::new(profile.clone(), url, admin_url, allow_remote).map_err(RunError::target(topology))?;
     let unreachable =
         |source: WireError| RunError::Unreachable { topology: topology.to_owned(), url: url.to_owned(), source };
-    let mut connection =
-        Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE).map_err(unreachable)?;
+    let mut connection = Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE).map_err(unreachable)?;
     if let Some(path) = target.discovery_path().map(str::to_owned) {
         let reply = ask(&mut connection, &target, &path).map_err(unreachable)?;
         let document = document(&reply).map_err(|seen| RunError::Unexpected {

@@ -27,7 +27,13 @@ pub(super) fn judge(thresholds: &[Threshold], loads: &[Judged]) -> Vec<Threshold
         }
         if !any {
             let topology = threshold.topology.clone().unwrap_or_default();
-            records.push(record(threshold, &topology, ThresholdOutcome::NotJudged, None, Some("it was not driven".into())));
+            records.push(record(
+                threshold,
+                &topology,
+                ThresholdOutcome::NotJudged,
+                None,
+                Some("it was not driven".into()),
+            ));
         }
     }
     records
@@ -139,7 +145,12 @@ fn counted(threshold: &Threshold, load: &Judged, of: &[&OperationRecord]) -> Res
         }
         return Ok((sum, load.record.duration_s));
     };
-    if matches!(threshold.metric, Metric::Count(Outcome::TimedOut | Outcome::Skipped) | Metric::Ratio(Outcome::TimedOut | Outcome::Skipped) | Metric::Rate(Outcome::TimedOut | Outcome::Skipped)) {
+    if matches!(
+        threshold.metric,
+        Metric::Count(Outcome::TimedOut | Outcome::Skipped)
+            | Metric::Ratio(Outcome::TimedOut | Outcome::Skipped)
+            | Metric::Rate(Outcome::TimedOut | Outcome::Skipped)
+    ) {
         return Err("by second only completed and failed requests are recorded".into());
     }
     for second in load.record.seconds.iter().filter(|s| inside(s.second, window)) {
@@ -187,8 +198,7 @@ fn windowed(
     let wanted = |i: &&Interval| {
         i.outcome == "completed" && inside(i.second, window) && operations.iter().any(|o| o.operation == i.operation)
     };
-    let all: Vec<Histogram<u64>> =
-        load.intervals.iter().filter(wanted).filter_map(Interval::histogram).collect();
+    let all: Vec<Histogram<u64>> = load.intervals.iter().filter(wanted).filter_map(Interval::histogram).collect();
     stats::merge(all.iter()).map_err(|e| e.to_string())
 }
 
