@@ -120,17 +120,31 @@ async fn password(Shared(state): Server, request: Request) -> Response {
     }
 }
 
-async fn rotate(Shared(state): Server) -> Response {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyRotation {
+    /// How many seconds the new key is published before it signs.
+    #[serde(default)]
+    lead_s: f64,
+}
+
+async fn rotate(Shared(state): Server, request: Request) -> Response {
+    let rotation: KeyRotation = match parsed(request).await {
+        Ok(rotation) => rotation,
+        Err(response) => return *response,
+    };
     let algorithm = state.config.algorithm;
     // An RSA key takes a tenth of a second and more.
     let made = state.users.costly(move || Key::generate(algorithm)).await;
     match made {
         Ok(Ok(key)) => {
             let kid = key.kid.clone();
+            let now = state.now();
             if state.has(FlawId::ColdCacheWindow) {
-                key.warm_from(state.now() + 0.5);
+                key.warm_from(now + 0.5);
             }
-            state.keys.rotate(key.with_flaws(&state.flaws), state.has(FlawId::DropOldKey));
+            let from = (rotation.lead_s > 0.0).then_some(now + rotation.lead_s);
+            state.keys.rotate(key.with_flaws(&state.flaws), from, now, state.has(FlawId::DropOldKey));
             reply::json(StatusCode::OK, &json!({"done": true, "kid": kid}))
         }
         Ok(Err(error)) => reply::detail(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -148,7 +162,7 @@ async fn retire(Shared(state): Server, request: Request) -> Response {
     match parsed::<Retirement>(request).await {
         Ok(retirement) => reply::json(
             StatusCode::OK,
-            &json!({"done": true, "retired": state.keys.retire(retirement.kid.as_deref(), state.has(FlawId::CacheForever))}),
+            &json!({"done": true, "retired": state.keys.retire(retirement.kid.as_deref(), state.now(), state.has(FlawId::CacheForever))}),
         ),
         Err(response) => *response,
     }
@@ -262,7 +276,7 @@ async fn verify_jws(Shared(state): Server, request: Request) -> Response {
                 _ => return reply::detail(StatusCode::BAD_REQUEST, "expected exactly one of secret, pem and jwk"),
             };
             match key {
-                Ok(key) => crate::keys::KeyRing::new(key).now(),
+                Ok(key) => crate::keys::KeyRing::new(key, Vec::new(), Vec::new()).now(),
                 Err(error) => return reply::detail(StatusCode::BAD_REQUEST, &error.to_string()),
             }
         }

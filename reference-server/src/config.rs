@@ -5,18 +5,41 @@ use std::time::Duration;
 use crate::algorithm::Algorithm;
 use crate::client::ClientConfig;
 use crate::flaws::FlawSet;
+use crate::sealing::Encryption;
 use crate::users::{Hash, UserConfig};
 
 /// The password of the development users.
 pub const DEVELOPMENT_PASSWORD: &str = "correct-horse-9";
+
+/// A key as the configuration gives it.
+#[derive(Clone)]
+pub struct KeyConfig {
+    /// What it signs and verifies.
+    pub algorithm: &'static Algorithm,
+    /// Its name in headers and in the key set; where none is given its thumbprint (RFC 7638), or a secret's algorithm.
+    pub kid: Option<String>,
+    /// PKCS#8 or a public key in PEM, a JWK, or an HMAC secret as it is.
+    pub text: String,
+}
+
+/// Without the key.
+impl std::fmt::Debug for KeyConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "key {:?} for {}", self.kid, self.algorithm.name)
+    }
+}
 
 /// The server's configuration; `Config::default()` runs.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What tokens are signed with.
     pub algorithm: &'static Algorithm,
-    /// The private key in PEM or the HMAC secret; the published development key where none is given.
-    pub key: Option<String>,
+    /// The keys, of which the first signs and the others only verify; the published development key where none is given.
+    pub keys: Vec<KeyConfig>,
+    /// Access and refresh tokens are encrypted, the signed token inside, in this way.
+    pub encryption: Option<Encryption>,
+    /// The key to encrypt to, as the text of a [`KeyConfig`]; the published development key where none is given.
+    pub encryption_key: Option<String>,
     /// The deliberate faults.
     pub flaws: FlawSet,
     /// How passwords are kept.
@@ -71,7 +94,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             algorithm: &Algorithm::all()[0],
-            key: None,
+            keys: Vec::new(),
+            encryption: None,
+            encryption_key: None,
             flaws: FlawSet::default(),
             hash: Hash::Argon2id,
             users: development_users(),

@@ -11,23 +11,22 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use p256::elliptic_curve::ops::Reduce;
 use p256::elliptic_curve::point::AffineCoordinates;
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 use crate::algorithm::{Algorithm, Family};
 use crate::flaws::{FlawId, FlawSet};
+use crate::material::Material;
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The text is no PEM with a PKCS#8 private key.
-    #[error(
-        "expected a PKCS#8 private key in PEM for {algorithm}, saw something else\nhint: `openssl pkcs8 -topk8 -nocrypt` converts other forms"
-    )]
-    NotPkcs8 {
+    /// The text is no key in any form that is read.
+    #[error("the key for {algorithm}: {why}")]
+    Text {
         /// The algorithm that the key was meant for.
         algorithm: &'static str,
+        /// What was expected and seen.
+        why: String,
     },
     /// The key is of another kind or size, or damaged.
     #[error(
@@ -100,25 +99,85 @@ fn encoded_head(alg: &str, kid: &str, typ: &str) -> String {
     head
 }
 
+/// RFC 7638: SHA-256 over the members that make the key, in order.
+fn thumbprint(jwk: &Value) -> String {
+    let members: serde_json::Map<String, Value> = ["crv", "e", "kty", "n", "x", "y"]
+        .iter()
+        .filter_map(|name| jwk.get(*name).map(|value| ((*name).to_owned(), value.clone())))
+        .collect();
+    let text = Value::Object(members).to_string();
+    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()))
+}
+
 impl Key {
     /// The published key of `algorithm`.
     pub(crate) fn development(algorithm: &'static Algorithm) -> Result<Self, KeyError> {
         Self::load(algorithm, algorithm.development_kid.to_owned(), algorithm.development_key)
     }
 
-    /// From an HMAC secret (its text as it is) or a PKCS#8 private key in PEM.
+    /// From a configured text: PEM, a JWK, or an HMAC secret (its text as it is). A public key only verifies.
+    /// Without a `kid` the key is called by its thumbprint (RFC 7638), and a secret by its algorithm.
+    pub(crate) fn configured(algorithm: &'static Algorithm, kid: Option<&str>, text: &str) -> Result<Self, KeyError> {
+        let key = Self::load(algorithm, String::new(), text)?;
+        let kid = match (kid, &key.jwk) {
+            (Some(kid), _) => kid.to_owned(),
+            (None, Some(jwk)) => thumbprint(jwk),
+            // A hash of the secret would let anyone try secrets against it.
+            (None, None) => algorithm.name.to_ascii_lowercase(),
+        };
+        Ok(key.called(kid))
+    }
+
+    /// As `configured`, under this name.
     pub(crate) fn load(algorithm: &'static Algorithm, kid: String, text: &str) -> Result<Self, KeyError> {
-        if let Family::Hmac(hash) = algorithm.family {
-            let secret = text.as_bytes();
-            let least = hash.tag_len();
-            if secret.len() < least {
-                return Err(KeyError::ShortSecret { algorithm: algorithm.name, bytes: secret.len(), least });
+        let failed = |why| KeyError::Text { algorithm: algorithm.name, why };
+        match (Material::of_text(text, algorithm.is_symmetric()).map_err(failed)?, &algorithm.family) {
+            (Material::Secret(secret), Family::Hmac(hash)) => {
+                let least = hash.tag_len();
+                if secret.len() < least {
+                    return Err(KeyError::ShortSecret { algorithm: algorithm.name, bytes: secret.len(), least });
+                }
+                Self::from_secret(algorithm, *hash, kid, secret)
             }
-            return Self::from_secret(algorithm, hash, kid, secret.to_vec());
+            (Material::Pkcs8(der), family) if !matches!(family, Family::Hmac(_)) => {
+                Self::from_pkcs8(algorithm, kid, &der)
+            }
+            (Material::Spki(der), _) => {
+                let mut key = Self::from_spki(algorithm, &der)?.called(kid);
+                key.jwk = crate::der::public_jwk(&der);
+                key.label();
+                Ok(key)
+            }
+            (Material::PublicJwk(jwk), _) => {
+                let mut key = Self::from_jwk(algorithm, kid, &jwk)?;
+                key.label();
+                Ok(key)
+            }
+            _ => Err(failed("the key is of another type".to_owned())),
         }
-        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
-            .map_err(|_| KeyError::NotPkcs8 { algorithm: algorithm.name })?;
-        Self::from_pkcs8(algorithm, kid, der.secret_pkcs8_der())
+    }
+
+    /// The key under another name.
+    fn called(mut self, kid: String) -> Self {
+        self.head = encoded_head(self.algorithm.name, &kid, "JWT");
+        self.head_access = encoded_head(self.algorithm.name, &kid, "at+jwt");
+        self.kid = kid;
+        self.label();
+        self
+    }
+
+    /// Puts name, algorithm and use on the published half.
+    fn label(&mut self) {
+        if let Some(jwk) = &mut self.jwk {
+            jwk["use"] = json!("sig");
+            jwk["alg"] = json!(self.algorithm.name);
+            jwk["kid"] = json!(self.kid);
+        }
+    }
+
+    /// True where the key can sign.
+    pub(crate) fn signs(&self) -> bool {
+        !matches!(self.private, Private::None)
     }
 
     /// An HMAC secret of any length, in base64url: what a test vector brings.
@@ -410,18 +469,28 @@ impl Key {
 /// The keys at one moment; replaced whole when they change.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// Signs what is issued now.
+    /// Signs what is issued now, unless a successor's time has come.
     pub(crate) current: Arc<Key>,
-    /// All that still verify, the current one first.
+    /// A key that is published already, and signs from this moment on (seconds since 1970).
+    next: Option<(f64, Arc<Key>)>,
+    /// All that verify, the newest first.
     pub(crate) keys: Vec<Arc<Key>>,
     /// The RFC 7517 document of the public ones.
     pub(crate) jwks: Bytes,
 }
 
 impl Ring {
-    fn of(keys: Vec<Arc<Key>>) -> Self {
-        let published: Vec<&Value> = keys.iter().filter_map(|key| key.jwk.as_ref()).collect();
-        Self { current: Arc::clone(&keys[0]), jwks: Bytes::from(json!({"keys": published}).to_string()), keys }
+    fn of(current: Arc<Key>, keys: Vec<Arc<Key>>, others: &[Value]) -> Self {
+        let published: Vec<&Value> = keys.iter().filter_map(|key| key.jwk.as_ref()).chain(others).collect();
+        Self { current, next: None, jwks: Bytes::from(json!({"keys": published}).to_string()), keys }
+    }
+
+    /// The key that signs at this moment.
+    pub(crate) fn signer(&self, now: f64) -> &Arc<Key> {
+        match &self.next {
+            Some((from, next)) if now >= *from => next,
+            _ => &self.current,
+        }
     }
 
     /// The key that a header's `kid` names; without `kid` the current one.
@@ -437,14 +506,17 @@ impl Ring {
 #[derive(Debug)]
 pub(crate) struct KeyRing {
     ring: RwLock<Arc<Ring>>,
-    first: Arc<Key>,
+    first: Vec<Arc<Key>>,
+    /// What is published beside the signing keys: the key to encrypt to.
+    others: Vec<Value>,
 }
 
 impl KeyRing {
-    /// A ring with one key.
-    pub(crate) fn new(first: Key) -> Self {
-        let first = Arc::new(first);
-        Self { ring: RwLock::new(Arc::new(Ring::of(vec![Arc::clone(&first)]))), first }
+    /// A ring of these keys, of which the first signs. `others` are published beside them.
+    pub(crate) fn new(first: Key, more: Vec<Key>, others: Vec<Value>) -> Self {
+        let first: Vec<Arc<Key>> = std::iter::once(first).chain(more).map(Arc::new).collect();
+        let ring = Ring::of(Arc::clone(&first[0]), first.clone(), &others);
+        Self { ring: RwLock::new(Arc::new(ring)), first, others }
     }
 
     /// The keys as they are now.
@@ -452,37 +524,54 @@ impl KeyRing {
         Arc::clone(&self.ring.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    fn replace(&self, keys: Vec<Arc<Key>>) {
-        *self.ring.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(Ring::of(keys));
+    fn replace(&self, ring: Ring) {
+        *self.ring.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(ring);
     }
 
-    /// Makes `key` the signing key; the others go on verifying, unless a mistake drops them.
-    pub(crate) fn rotate(&self, key: Key, drop_others: bool) {
-        let mut keys = vec![Arc::new(key)];
+    /// Publishes `key`, and signs with it from `from` on where that is given, else at once; the others go on verifying, unless a
+    /// mistake drops them.
+    pub(crate) fn rotate(&self, key: Key, from: Option<f64>, now: f64, drop_others: bool) {
+        let key = Arc::new(key);
+        let before = self.now();
+        let mut keys = vec![Arc::clone(&key)];
         if !drop_others {
-            keys.extend(self.now().keys.iter().cloned());
+            keys.extend(before.keys.iter().cloned());
         }
         // Sixteen keys are more overlap than anyone needs, and a bound for those who call this in a loop.
         keys.truncate(16);
-        self.replace(keys);
+        let ring = match from {
+            Some(from) => {
+                let current = Arc::clone(before.signer(now));
+                Ring { next: Some((from, key)), ..Ring::of(current, keys, &self.others) }
+            }
+            None => Ring::of(key, keys, &self.others),
+        };
+        self.replace(ring);
     }
 
-    /// Takes the key called `kid`, or all but the signing one, out of use. Returns how many went.
+    /// Takes the key called `kid`, or all that neither sign nor soon will, out of use. Returns how many went.
     /// With `only_unpublish`, a mistake, it goes on verifying.
-    pub(crate) fn retire(&self, kid: Option<&str>, only_unpublish: bool) -> usize {
-        let now = self.now();
-        let keep = |key: &&Arc<Key>| key.kid == now.current.kid || kid.is_some_and(|kid| key.kid != kid);
-        let keys: Vec<_> = now.keys.iter().filter(keep).cloned().collect();
-        let gone = now.keys.len() - keys.len();
-        let jwks = Ring::of(keys.clone()).jwks;
-        let keys = if only_unpublish { now.keys.clone() } else { keys };
-        let ring = Ring { jwks, ..Ring::of(keys) };
-        *self.ring.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(ring);
+    pub(crate) fn retire(&self, kid: Option<&str>, now: f64, only_unpublish: bool) -> usize {
+        let before = self.now();
+        let signer = Arc::clone(before.signer(now));
+        let waits = before.next.as_ref().filter(|(from, _)| now < *from).cloned();
+        let keep = |key: &&Arc<Key>| {
+            key.kid == signer.kid
+                || waits.as_ref().is_some_and(|(_, next)| next.kid == key.kid)
+                || kid.is_some_and(|kid| key.kid != kid)
+        };
+        let keys: Vec<_> = before.keys.iter().filter(keep).cloned().collect();
+        let gone = before.keys.len() - keys.len();
+        let mut ring = Ring { next: waits.clone(), ..Ring::of(signer, keys, &self.others) };
+        if only_unpublish {
+            ring.keys.clone_from(&before.keys);
+        }
+        self.replace(ring);
         gone
     }
 
-    /// Back to the first key alone.
+    /// Back to the first keys alone.
     pub(crate) fn reset(&self) {
-        self.replace(vec![Arc::clone(&self.first)]);
+        self.replace(Ring::of(Arc::clone(&self.first[0]), self.first.clone(), &self.others));
     }
 }

@@ -30,7 +30,7 @@
 //! | `/_ref/users/delete` | `{"user": "alice"}` | removes the user (back by `reset`) |
 //! | `/_ref/users/demote` | `{"user": "alice", "scope": "read"}` | gives the user this scope; `read` where none is named |
 //! | `/_ref/users/password` | `{"user": "alice", "password": "other"}` | changes the password and ends all tokens |
-//! | `/_ref/keys/rotate` | | signs with a fresh key from now on; older ones go on verifying |
+//! | `/_ref/keys/rotate` | `{"lead_s": 60}` or nothing | publishes a fresh key, and signs with it after that many seconds; older ones go on verifying |
 //! | `/_ref/keys/retire` | `{"kid": "dev-rs256"}` or nothing | takes that key, or all but the signing one, out of use |
 //! | `/_ref/clock` | `{"advance_s": 10}` or `{"offset_s": 0}` | moves the server's clock, or sets its distance from the true time |
 //! | `/_ref/delay` | `{"ms": 50}` | delays every answer of the public port; 0 ends it |
@@ -52,11 +52,13 @@ mod flawed;
 mod flaws;
 mod intake;
 mod keys;
+mod material;
 mod notes;
 mod oauth;
 mod reply;
 mod resource;
 mod scope;
+mod sealing;
 mod serve;
 mod session;
 mod simple;
@@ -72,9 +74,10 @@ mod verify;
 pub use algorithm::Algorithm;
 pub use app::{App, app};
 pub use client::ClientConfig;
-pub use config::{Config, DEVELOPMENT_PASSWORD, development_clients, development_users, duration};
+pub use config::{Config, DEVELOPMENT_PASSWORD, KeyConfig, development_clients, development_users, duration};
 pub use flaws::{Flaw, FlawId, FlawSet, UnknownFlaw, flaws};
 pub use keys::KeyError;
+pub use sealing::Encryption;
 pub use serve::{ServeArgs, run, serve};
 pub use state::StartError;
 pub use users::{Hash, UserConfig};

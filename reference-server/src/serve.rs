@@ -17,6 +17,7 @@ use crate::app::{App, app};
 use crate::bearer::Connection;
 use crate::config::{Config, DEVELOPMENT_PASSWORD, duration};
 use crate::flaws::{FlawId, FlawSet};
+use crate::sealing::Encryption;
 use crate::state::StartError;
 use crate::users::{Hash, UserConfig};
 
@@ -38,6 +39,9 @@ pub struct ServeArgs {
     /// How passwords are kept
     #[arg(long, value_enum)]
     pub hash: Option<Hash>,
+    /// Encrypts access and refresh tokens, the signed token inside, in this way
+    #[arg(long, value_enum, value_name = "ALG")]
+    pub encrypt: Option<Encryption>,
     /// How long an access token lives, as 300, 90s or 5m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub access_lifetime: Option<Duration>,
@@ -90,6 +94,7 @@ impl ServeArgs {
         config.algorithm = self.alg.unwrap_or(config.algorithm);
         config.flaws = FlawSet::of(&self.flaws);
         config.hash = self.hash.unwrap_or(config.hash);
+        config.encryption = self.encrypt.or(config.encryption);
         config.access_lifetime = self.access_lifetime.unwrap_or(config.access_lifetime);
         config.refresh_lifetime = self.refresh_lifetime.unwrap_or(config.refresh_lifetime);
         config.absolute_lifetime = self.absolute_lifetime.unwrap_or(config.absolute_lifetime);
@@ -190,7 +195,7 @@ pub async fn serve(
 
 fn warn(config: &Config) {
     let mut stderr = std::io::stderr().lock();
-    if config.key.is_none() {
+    if config.keys.is_empty() {
         let _ = writeln!(
             stderr,
             "warning: signing with the published development key for {}; it protects nothing, so only loopback is served",

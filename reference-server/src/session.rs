@@ -135,7 +135,7 @@ impl State {
         grant: &Grant,
         draft: &Draft,
     ) -> Result<String, Denied> {
-        let key = &ring.current;
+        let key = ring.signer(self.now());
         let subject = match user {
             Some(user) => Some(&*user.id),
             None => grant.client.as_deref(),
@@ -183,7 +183,11 @@ impl State {
         text.push_str(head);
         URL_SAFE_NO_PAD.encode_string(&claims, &mut text);
         key.sign_onto(&mut text).map_err(|_| Denied::Crash)?;
-        Ok(text)
+        match &self.sealer {
+            // An ID token is for the client to read.
+            Some(sealer) if draft.purpose != Purpose::Id => sealer.seal(&text).ok_or(Denied::Crash),
+            _ => Ok(text),
+        }
     }
 
     /// What the mistakes make of a draft.
@@ -317,6 +321,15 @@ impl State {
         let fetched =
             if self.flaws.is_empty() { Fetched::default() } else { Fetched::for_token(&self.flaws, text).await };
         let ring = self.keys.now();
+        let unsealed;
+        let text = match &self.sealer {
+            None => text,
+            // What must be hidden is refused where it is not.
+            Some(sealer) => {
+                unsealed = sealer.unseal(text).ok_or(Refusal::Forged)?;
+                &unsealed
+            }
+        };
         let reading = Reading { ring: &ring, flaws: &self.flaws, gate, now: self.now(), fetched: &fetched };
         let claims = verify(&reading, text, payload)?;
         let user = self.user_of(gate.place, &claims)?;

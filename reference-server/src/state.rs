@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::flaws::{FlawId, FlawSet};
 use crate::keys::{Key, KeyError, KeyRing};
+use crate::sealing::Sealer;
 use crate::store::{Memory, RotationRules, Store};
 use crate::token::Purpose;
 use crate::users::Users;
@@ -157,6 +158,38 @@ impl Gates {
     }
 }
 
+/// The signing key and those that only verify.
+fn keys_of(config: &Config) -> Result<(Key, Vec<Key>), StartError> {
+    let mut keys: Vec<Key> = Vec::new();
+    for given in &config.keys {
+        let key = Key::configured(given.algorithm, given.kid.as_deref(), &given.text)?.with_flaws(&config.flaws);
+        if keys.iter().any(|known| known.kid == key.kid) {
+            return Err(StartError::Config(format!(
+                "expected keys with different names, saw `{}` twice\nhint: give each a `kid`",
+                key.kid
+            )));
+        }
+        keys.push(key);
+    }
+    if keys.is_empty() {
+        let algorithm = config.algorithm;
+        let key = if config.flaws.has(FlawId::SecretSecret) && algorithm.is_symmetric() {
+            Key::raw_secret(algorithm, algorithm.development_kid.to_owned(), "c2VjcmV0")?
+        } else {
+            Key::development(algorithm)?
+        };
+        keys.push(key.with_flaws(&config.flaws));
+    }
+    let first = keys.remove(0);
+    if !first.signs() {
+        return Err(StartError::Config(format!(
+            "expected a private key or a secret as the first key, saw the public key `{}`\nhint: the first key signs",
+            first.kid
+        )));
+    }
+    Ok((first, keys))
+}
+
 /// Everything that the handlers share.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -164,6 +197,8 @@ pub(crate) struct State {
     pub(crate) flaws: FlawSet,
     pub(crate) clock: Clock,
     pub(crate) keys: KeyRing,
+    /// Hides tokens, where that is configured.
+    pub(crate) sealer: Option<Sealer>,
     pub(crate) users: Users,
     pub(crate) clients: crate::client::Clients,
     /// What the discovery documents call this server.
@@ -188,14 +223,17 @@ impl State {
                     .to_owned(),
             ));
         }
-        let key = match &config.key {
-            Some(text) => Key::load(config.algorithm, crate::token::random_id(), text)?,
-            None if config.flaws.has(FlawId::SecretSecret) && config.algorithm.is_symmetric() => {
-                Key::raw_secret(config.algorithm, config.algorithm.development_kid.to_owned(), "c2VjcmV0")?
-            }
-            None => Key::development(config.algorithm)?,
-        };
-        let key = key.with_flaws(&config.flaws);
+        let mut config = config;
+        if let Some(first) = config.keys.first() {
+            config.algorithm = first.algorithm;
+        }
+        let (key, others) = keys_of(&config)?;
+        let sealer = config
+            .encryption
+            .map(|alg| Sealer::new(alg, config.encryption_key.as_deref()))
+            .transpose()
+            .map_err(StartError::Config)?;
+        let published = sealer.iter().filter_map(|sealer| sealer.jwk.clone()).collect();
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let users = Users::new(&config.users, config.hash, workers, config.hash_queue).map_err(StartError::Password)?;
         let clients = crate::client::Clients::new(&config.clients).map_err(StartError::Config)?;
@@ -204,7 +242,8 @@ impl State {
             issuer: config.issuer.clone().unwrap_or_else(|| config.address.clone()),
             flaws: config.flaws,
             clock: Clock::default(),
-            keys: KeyRing::new(key),
+            keys: KeyRing::new(key, others, published),
+            sealer,
             users,
             store: Store::Memory(Memory::new()),
             gates: Gates::of(&config),

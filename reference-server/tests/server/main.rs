@@ -1,4 +1,6 @@
 //! Does the server do over HTTP what it says it does?
 
 mod client;
+mod encrypted;
+mod keys;
 mod oauth;

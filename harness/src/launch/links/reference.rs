@@ -11,6 +11,7 @@ use super::super::table::{Kind, Plan, Row, Site};
 const SETTINGS: &[Setting] = &[
     Setting { name: "alg", default: "", what: "signature algorithm; HS256 if absent" },
     Setting { name: "flaw", default: "", what: "one deliberate fault or a list, see `assay list flaws`" },
+    Setting { name: "encrypt", default: "", what: "encrypts tokens: dir, ECDH-ES or RSA-OAEP-256" },
     Setting { name: "hash", default: "", what: "password hash: argon2id or none" },
     Setting { name: "access-lifetime", default: "", what: "lifetime of an access token, such as `5m`" },
     Setting { name: "refresh-lifetime", default: "", what: "lifetime of a refresh token, such as `24h`" },
@@ -31,7 +32,7 @@ const SWITCHES: &[(&str, Option<&str>, Option<&str>)] =
 
 pub(crate) const ROW: Row = Row {
     name: "reference-server",
-    what: "the reference token server, SimpleJWT's wire form",
+    what: "the reference token server, SimpleJWT's wire form and OAuth 2",
     kind: Kind::Server,
     stand_in: false,
     program: None,
