@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 /// Less than this share of the planned arrivals sent on time's end voids an open run.
 const ACHIEVED_AT_LEAST: f64 = 0.99;
 /// More work than this in an open run voids it: the loop was the bottleneck.
-const BUSY_AT_MOST: f64 = 0.85;
+pub(super) const BUSY_AT_MOST: f64 = 0.85;
 /// A wall clock that moved further than this has stepped.
 const STEP_S: f64 = 0.2;
 /// Samples below which a median is in doubt.

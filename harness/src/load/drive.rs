@@ -1,27 +1,28 @@
 //! How is a workload driven, whole? Threads, progress, and the record at the end.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use hdrhistogram::serialization::Deserializer;
 
-use super::certificate::{Machine, Observed, certify, overshoot};
+use super::books::Books;
+use super::certificate::{Machine, overshoot};
+use super::ledger::Ledger;
 use super::plan::{Pacer, StopRule, Stripe};
 use super::population::{Line, Population};
-use super::recorder::{Failure, IntervalSamples, OperationSamples, Samples};
+use super::recorder::IntervalSamples;
+use super::sampled;
 use super::script::{Role, Script};
 use super::session::{Session, Sessions};
-use super::worker::{Chore, Done, Lines, Live, Model, Renewed, Shared, Worker};
-use super::{LoadError, Phase, Progress, ProgressSink};
-use crate::clock;
-use crate::record::{Accounting, ErrorCount, LoadRecord, OperationRecord, Redactor, SecondRecord};
-use crate::scenario::{Arrival, Idle, Process, Stage, Workload};
-use crate::stats;
+use super::shared::{Chore, Done, Lines, Live, Model, Renewed, Shared};
+use super::worker::Worker;
+use super::{LoadError, ProgressSink};
+use crate::record::{LoadRecord, Redactor};
+use crate::scenario::{Arrival, Idle, Process, Protocol, Stage, Threshold, Workload};
 use crate::target::{Target, TokenUse, Vars};
 use crate::units::Nanos;
 use crate::wire::{Scheme, TlsOptions};
@@ -30,8 +31,8 @@ use crate::wire::{Scheme, TlsOptions};
 const OPEN_CONNECTIONS: u32 = 64;
 /// Connections and users that one drive may have at most: two descriptors each would exhaust a common limit.
 const MOST_CONNECTIONS: u32 = 60_000;
-/// How often the progress is told.
-const LOOK: Duration = Duration::from_millis(200);
+/// Requests on their way at once on one HTTP/2 connection, if the workload does not say.
+const STREAMS: u32 = 32;
 
 /// One drive of a workload against a deployment.
 #[derive(Clone, Copy)]
@@ -107,6 +108,18 @@ impl Interval {
 /// Drives a workload against a deployment, with the sessions that were prepared for it. Blocks until it is done
 /// or cancelled.
 pub fn drive(d: &Drive<'_>, population: &mut Population) -> Result<Driven, LoadError> {
+    drive_watched(d, population, &[])
+}
+
+/// The same, ended early by any of these thresholds that says so (`or abort`) and is missed. The record then names it.
+pub fn drive_watched(
+    d: &Drive<'_>,
+    population: &mut Population,
+    thresholds: &[Threshold],
+) -> Result<Driven, LoadError> {
+    let here = |t: &&Threshold| t.topology.as_deref().is_none_or(|name| name == d.topology);
+    let abort: Vec<Threshold> =
+        thresholds.iter().filter(|t| t.abort_after.is_some()).filter(here).cloned().collect();
     let setup = Setup::of(d)?;
     let scripts = d
         .workload
@@ -126,10 +139,11 @@ pub fn drive(d: &Drive<'_>, population: &mut Population) -> Result<Driven, LoadE
         }
     }
     let tokens = &d.workload.tokens;
+    let alpn: &[u8] = if setup.protocol == Protocol::Http2 { b"h2" } else { b"http/1.1" };
     let tls = match d.target.endpoint.scheme {
         Scheme::Http => None,
         Scheme::Https => Some((
-            TlsOptions { alpn: vec![b"http/1.1".to_vec()], ..d.tls.clone() }.config()?,
+            TlsOptions { alpn: vec![alpn.to_vec()], ..d.tls.clone() }.config()?,
             d.tls.name(&d.target.endpoint.host)?,
         )),
     };
@@ -143,10 +157,11 @@ pub fn drive(d: &Drive<'_>, population: &mut Population) -> Result<Driven, LoadE
         addr: reachable(d.target, d.tls)?,
         expired: tokens.expired.map_or(0.0, |s| s.0),
         tampered: tokens.tampered.map_or(0.0, |s| s.0),
+        revoked: tokens.revoked.map_or(0.0, |s| s.0),
         lead: tokens.refresh_lead.0.into(),
         reuse: tokens.reuse,
     };
-    let control = Control { redactor: d.redactor, on_progress: d.on_progress, cancel: d.cancel };
+    let control = Control { redactor: d.redactor, on_progress: d.on_progress, cancel: d.cancel, abort: &abort };
     run(setup, plan, population, d.topology, &control)
 }
 
@@ -179,6 +194,10 @@ pub(crate) struct Setup {
     pub idle: Idle,
     pub cpus: Vec<Option<usize>>,
     pub own_cpus: bool,
+    pub protocol: Protocol,
+    pub streams: u32,
+    /// Replies per second for the verifier.
+    pub sample: u32,
 }
 
 impl Setup {
@@ -243,6 +262,9 @@ impl Setup {
             idle,
             cpus,
             own_cpus: d.own_cpus,
+            protocol: w.protocol,
+            streams: if w.protocol == Protocol::Http2 { w.streams.unwrap_or(STREAMS) } else { 1 },
+            sample: w.sample,
         })
     }
 }
@@ -258,6 +280,7 @@ pub(crate) struct Plan<'a> {
     pub addr: std::net::SocketAddr,
     pub expired: f64,
     pub tampered: f64,
+    pub revoked: f64,
     pub lead: Nanos,
     pub reuse: crate::scenario::Reuse,
 }
@@ -267,6 +290,8 @@ pub(crate) struct Control<'a> {
     pub redactor: &'a Redactor,
     pub on_progress: ProgressSink<'a>,
     pub cancel: &'a AtomicBool,
+    /// Thresholds whose miss ends the load.
+    pub abort: &'a [Threshold],
 }
 
 /// Drives a plan.
@@ -277,7 +302,7 @@ pub(crate) fn run(
     topology: &str,
     control: &Control<'_>,
 ) -> Result<Driven, LoadError> {
-    raise_descriptor_limit(setup.connections);
+    raise_descriptor_limit(setup.connections)?;
     let workers = setup.cpus.len().min(setup.connections as usize);
     let total: f64 = plan.weights.iter().sum();
     let mut upper = 0.0;
@@ -303,15 +328,21 @@ pub(crate) fn run(
         overshoot: if setup.idle == Idle::Poll { overshoot()? } else { Nanos(0) },
         expired: plan.expired,
         tampered: plan.tampered,
+        revoked: plan.revoked,
+        revoked_use: population.revoked_use,
         lead: plan.lead,
         can_refresh: plan.target.is_some_and(|t| t.has("refresh")),
+        streams: setup.streams,
+        sample: setup.sample,
         start: AtomicU64::new(0),
         ready: Barrier::new(workers),
         cancel: AtomicBool::new(false),
     };
+    let keys = plan.target.filter(|_| setup.sample > 0).and_then(|target| sampled::keys_of(target, plan.tls_options));
     let live: Vec<Live> = (0..workers).map(|_| Live::default()).collect();
     let (full, filled) = mpsc::channel();
     let (chores, chore) = mpsc::sync_channel::<Chore>(256);
+    let (samples, sampled) = mpsc::sync_channel(sampled::WAITING);
     let mut empties = Vec::new();
     let mut renewals = Vec::new();
     let mut loops = Vec::new();
@@ -326,34 +357,30 @@ pub(crate) fn run(
         let _ = empty.send(Box::new(IntervalSamples::new(shared.scripts.len())?));
         empties.push(empty);
         renewals.push(renewal);
-        let sessions = Sessions::new(list, population.expired.clone(), plan.reuse, setup.seed, population.drives);
-        let lines = Lines { full: full.clone(), empty: to_fill, chores: chores.clone(), renewed };
+        let sessions = Sessions::new(list, plan.reuse, setup.seed, population.drives)
+            .with_spoilt(population.expired.clone(), population.revoked.clone());
+        let samples = (setup.sample > 0 && plan.target.is_some()).then(|| samples.clone());
+        let lines = Lines { full: full.clone(), empty: to_fill, chores: chores.clone(), renewed, samples };
         let stripe = Stripe { index: index as u64, of: workers as u64 };
         let connections =
             setup.connections as usize / workers + usize::from(index < setup.connections as usize % workers);
         loops.push((&live[index], stripe, connections, sessions, lines));
     }
-    drop((full, chores));
+    drop((full, chores, samples));
+    let after = sampled::cores_are_few(workers, setup.protocol);
     let mut books = Books::new(&shared, &setup)?;
     let collected = std::thread::scope(|scope| {
         let (shared, renewals, tls_options) = (&shared, &renewals, plan.tls_options);
         let housekeeper = scope.spawn(move || keep_house(shared, tls_options, &chore, renewals));
+        let verifier = plan.target.map(|target| {
+            let keys = keys.as_ref();
+            scope.spawn(move || sampled::verify(target, keys, &sampled, after))
+        });
         let threads: Vec<_> = loops
             .into_iter()
             .zip(&setup.cpus)
             .map(|((live, stripe, connections, sessions, lines), cpu)| {
-                scope.spawn(move || {
-                    on_own_thread(*cpu, || match Worker::new(shared, live, stripe, connections, sessions, lines) {
-                        Ok(worker) => worker.run(),
-                        Err(error) => {
-                            // The others wait for this loop, and have nothing to drive without it.
-                            shared.cancel.store(true, Ordering::Relaxed);
-                            shared.ready.wait();
-                            shared.ready.wait();
-                            Err(error)
-                        }
-                    })
-                })
+                scope.spawn(move || on_own_thread(*cpu, || drive_share(shared, live, stripe, connections, sessions, lines)))
             })
             .collect();
         let before = Machine::now();
@@ -371,24 +398,62 @@ pub(crate) fn run(
         let _ = housekeeper.join();
         match failed {
             Some(error) => Err(error),
-            None => Ok((before, after, done)),
+            None => {
+                let verified = verifier.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
+                Ok((before, after, done, verified))
+            }
         }
     });
-    let (before, after, mut done) = collected?;
+    let (before, after, mut done, verified) = collected?;
     for done in &mut done {
         population.sessions.append(&mut done.sessions.list);
     }
-    Ok(books.close(&setup, &shared, topology, control, &before, &after, &done))
+    Ok(books.close(&setup, &shared, topology, control, &before, &after, &done, verified))
 }
 
+/// One loop, whatever is spoken.
+fn drive_share(
+    shared: &Shared<'_>,
+    live: &Live,
+    stripe: Stripe,
+    connections: usize,
+    sessions: Sessions,
+    lines: Lines,
+) -> Result<Done, LoadError> {
+    let made = Ledger::new(shared, live, stripe, sessions, lines).and_then(|ledger| Worker::new(ledger, connections));
+    match made {
+        Ok(worker) => worker.run(),
+        Err(error) => {
+            // The others wait for this loop, and have nothing to drive without it.
+            shared.cancel.store(true, Ordering::Relaxed);
+            shared.ready.wait();
+            shared.ready.wait();
+            Err(error)
+        }
+    }
+}
+
+/// Descriptors that we need beside the connections of a load.
+const OTHER_DESCRIPTORS: u64 = 256;
+
 /// Raises the limit of open files as far as it goes: every connection is one.
-fn raise_descriptor_limit(connections: u32) {
+fn raise_descriptor_limit(connections: u32) -> Result<(), LoadError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::from(connections) + 512;
-    if limit.current.is_some_and(|now| now < wanted) {
-        let to = limit.maximum.map_or(wanted, |most| most.min(wanted.max(4096)));
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(to), maximum: limit.maximum });
+    let wanted = u64::from(connections) + OTHER_DESCRIPTORS;
+    if limit.current.is_none_or(|now| now >= wanted) {
+        return Ok(());
+    }
+    // Root may go beyond the hard limit; whoever may not takes what there is.
+    let raised = [limit.maximum.map_or(wanted, |most| most.max(wanted)), limit.maximum.unwrap_or(wanted)]
+        .into_iter()
+        .find(|to| setrlimit(Resource::Nofile, Rlimit { current: Some(*to), maximum: Some(*to) }).is_ok());
+    match getrlimit(Resource::Nofile).current {
+        Some(now) if now < wanted => Err(LoadError::Machine(format!(
+            "{connections} connections need {wanted} open files, and the limit is {now}{}; hint: `ulimit -Hn {wanted}` as root, or fewer connections",
+            if raised.is_some() { " at most" } else { "" }
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -421,298 +486,5 @@ fn keep_house(shared: &Shared<'_>, tls: &TlsOptions, chores: &Receiver<Chore>, r
             std::thread::sleep(Duration::from_millis(50));
         }
         let _ = renewals[chore.worker].send((chore.session, asked.ok()));
-    }
-}
-
-/// The sums of all intervals.
-struct Books {
-    names: Vec<String>,
-    sums: Vec<OperationSamples>,
-    /// Intervals by second that are not written down yet: a slower loop may still add to them.
-    open: BTreeMap<u32, (usize, IntervalSamples)>,
-    intervals: Vec<Interval>,
-    seconds: Vec<SecondRecord>,
-    last_second: Option<(u64, u64)>,
-    duration_s: f64,
-    interrupted: bool,
-}
-
-impl Books {
-    fn new(shared: &Shared<'_>, setup: &Setup) -> Result<Books, LoadError> {
-        Ok(Books {
-            names: shared.scripts.iter().map(|s| s.name.clone()).collect(),
-            sums: shared.scripts.iter().map(|_| OperationSamples::new()).collect::<Result<_, _>>()?,
-            open: BTreeMap::new(),
-            intervals: Vec::new(),
-            seconds: Vec::new(),
-            last_second: None,
-            duration_s: setup.duration.as_secs_f64(),
-            interrupted: false,
-        })
-    }
-
-    /// Takes intervals and tells the progress until the last loop is done.
-    fn collect(
-        &mut self,
-        filled: &Receiver<(usize, Box<IntervalSamples>)>,
-        empties: &[Sender<Box<IntervalSamples>>],
-        live: &[Live],
-        shared: &Shared<'_>,
-        control: &Control<'_>,
-    ) -> Result<(), LoadError> {
-        let mut last = (clock::mono(), 0);
-        loop {
-            match filled.recv_timeout(LOOK) {
-                Ok((worker, mut interval)) => {
-                    self.add(&interval, live.len())?;
-                    interval.clear();
-                    let _ = empties[worker].send(interval);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-            if control.cancel.load(Ordering::Relaxed) {
-                self.interrupted = true;
-                shared.cancel.store(true, Ordering::Relaxed);
-            }
-            let now = clock::mono();
-            if now.since(last.0) < Nanos::from(LOOK) {
-                continue;
-            }
-            let sum = |f: fn(&Live) -> &AtomicU64| live.iter().map(|l| f(l).load(Ordering::Relaxed)).sum::<u64>();
-            let (completed, failed) = (sum(|l| &l.completed), sum(|l| &l.failed));
-            let start = Nanos(shared.start.load(Ordering::Acquire));
-            let elapsed = if start.0 == 0 { Nanos(0) } else { now.since(start) };
-            let phase = match elapsed {
-                Nanos(0) => Phase::Connecting,
-                t if t < shared.stop.warmup => Phase::Warmup,
-                t if t < shared.stop.ends => Phase::Recording,
-                _ => Phase::Draining,
-            };
-            (control.on_progress)(&Progress {
-                phase,
-                elapsed,
-                total: shared.stop.ends,
-                completed,
-                failed,
-                in_flight: sum(|l| &l.in_flight),
-                rate_per_s: (completed + failed).saturating_sub(last.1) as f64 / now.since(last.0).as_secs_f64(),
-                p50_ns: self.last_second.map(|(p50, _)| p50),
-                p99_ns: self.last_second.map(|(_, p99)| p99),
-            });
-            last = (now, completed + failed);
-        }
-    }
-
-    /// Adds one interval of one loop; a second that all loops have handed over is written down.
-    fn add(&mut self, interval: &IntervalSamples, loops: usize) -> Result<(), LoadError> {
-        for (sum, part) in self.sums.iter_mut().zip(&interval.operations) {
-            sum.add(part);
-        }
-        if loops == 1 {
-            self.write_down(interval);
-            return Ok(());
-        }
-        let second = interval.second;
-        let entry = match self.open.entry(second) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert((0, IntervalSamples { second, ..IntervalSamples::new(self.names.len())? }))
-            }
-        };
-        entry.0 += 1;
-        entry.1.add(interval);
-        if entry.0 == loops
-            && let Some((_, whole)) = self.open.remove(&second)
-        {
-            self.write_down(&whole);
-        }
-        Ok(())
-    }
-
-    fn write_down(&mut self, interval: &IntervalSamples) {
-        let mut all: Option<Histogram<u64>> = None;
-        let second = interval.second;
-        for (name, op) in self.names.iter().zip(&interval.operations) {
-            let length_s = (self.duration_s - f64::from(second)).clamp(0.001, 1.0);
-            for (outcome, samples) in [("completed", &op.response), ("failed", &op.failed_response)] {
-                let mut hdr = Vec::new();
-                if !samples.histogram.is_empty()
-                    && V2DeflateSerializer::new().serialize(&samples.histogram, &mut hdr).is_ok()
-                {
-                    self.intervals.push(Interval { second, length_s, operation: name.clone(), outcome, hdr });
-                }
-            }
-            if op.completed + op.failed + op.timed_out == 0 {
-                continue;
-            }
-            let at = |samples: &Samples, q: f64| {
-                (!samples.histogram.is_empty()).then(|| samples.histogram.value_at_quantile(q))
-            };
-            self.seconds.push(SecondRecord {
-                second,
-                operation: name.clone(),
-                completed: op.completed,
-                failed: op.failed + op.timed_out,
-                response_p50_ns: at(&op.response, 0.5),
-                response_p99_ns: at(&op.response, 0.99),
-                response_max_ns: at(&op.response, 1.0),
-                service_p50_ns: at(&op.service, 0.5),
-            });
-            match &mut all {
-                Some(all) => {
-                    let _ = all.add(&op.response.histogram);
-                }
-                None => all = Some(op.response.histogram.clone()),
-            }
-        }
-        if let Some(all) = all.filter(|h| !h.is_empty()) {
-            self.last_second = Some((all.value_at_quantile(0.5), all.value_at_quantile(0.99)));
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "everything that a record is made of")]
-    fn close(
-        mut self,
-        setup: &Setup,
-        shared: &Shared<'_>,
-        topology: &str,
-        control: &Control<'_>,
-        before: &Machine,
-        after: &Machine,
-        done: &[Done],
-    ) -> Driven {
-        for (_, interval) in std::mem::take(&mut self.open).into_values() {
-            self.write_down(&interval);
-        }
-        self.seconds.sort_by_key(|s| s.second);
-        let start = Nanos(shared.start.load(Ordering::Acquire));
-        let began = start + setup.warmup;
-        let recorded_s =
-            if self.interrupted { after.at().since(began).as_secs_f64().min(self.duration_s) } else { self.duration_s };
-        let mut all = Accounting::default();
-        let mut operations = Vec::new();
-        let mut responses = Vec::new();
-        let (mut lag, mut response) = (None, None);
-        for (i, name) in self.names.iter().enumerate() {
-            let mut accounting = Accounting::default();
-            for part in done.iter().map(|d| &d.accounting[i]) {
-                add(&mut accounting, part);
-            }
-            add(&mut all, &accounting);
-            let sum = &self.sums[i];
-            operations.push(operation_record(name, i as u16, accounting, sum, done, control.redactor));
-            responses.push((name.clone(), sum.response.histogram.clone()));
-            merge(&mut lag, &sum.lag.histogram);
-            merge(&mut response, &sum.response.histogram);
-        }
-        let empty = Histogram::new_with_bounds(1, 2, 3).ok();
-        let whole = |h: &Option<Histogram<u64>>| h.clone().or(empty.clone());
-        let certificate = match (whole(&lag), whole(&response)) {
-            (Some(lag), Some(response)) => certify(
-                before,
-                after,
-                &Observed {
-                    open: setup.open,
-                    full_speed: setup.full_speed,
-                    accounting: all,
-                    sent: done.iter().map(|d| d.sent).sum(),
-                    lag: &lag,
-                    response: &response,
-                    recorded_s,
-                    busy: done.iter().map(|d| d.busy).max().unwrap_or_default(),
-                    cpu: Nanos(done.iter().map(|d| d.cpu.0).sum()),
-                    ours: done.iter().find_map(|d| d.ours.as_deref()),
-                    shared_core: !setup.own_cpus,
-                    extra_bytes: done.iter().map(|d| d.extra_bytes).sum(),
-                    rounds: done.iter().map(|d| d.sessions.rounds).sum(),
-                },
-            ),
-            _ => crate::record::CertificateRecord::default(),
-        };
-        let presentations: u64 = done.iter().map(|d| d.sessions.presentations).sum();
-        let distinct: u64 = done.iter().map(|d| d.sessions.distinct).sum();
-        let record = LoadRecord {
-            topology: topology.to_owned(),
-            model: setup.words.clone(),
-            open: setup.open,
-            duration_s: recorded_s,
-            warmup_s: setup.warmup.as_secs_f64(),
-            connections: setup.connections,
-            workers: done.len() as u32,
-            idle: if setup.idle == Idle::Poll { "poll" } else { "sleep" }.to_owned(),
-            accounting: all,
-            operations,
-            seconds: self.seconds,
-            certificate,
-            distinct_token_ratio: (presentations > 0).then(|| distinct as f64 / presentations as f64),
-            hlog: None,
-            findings: Vec::new(),
-        };
-        Driven {
-            record,
-            intervals: self.intervals,
-            responses,
-            began_unix_s: clock::unix_at(began),
-            interrupted: self.interrupted,
-        }
-    }
-}
-
-fn merge(into: &mut Option<Histogram<u64>>, part: &Histogram<u64>) {
-    match into {
-        // All have the same bounds, so that adding cannot fail.
-        Some(sum) => drop(sum.add(part)),
-        None => *into = Some(part.clone()),
-    }
-}
-
-fn add(sum: &mut Accounting, part: &Accounting) {
-    sum.planned += part.planned;
-    sum.completed += part.completed;
-    sum.failed += part.failed;
-    sum.timed_out += part.timed_out;
-    sum.skipped += part.skipped;
-    sum.in_flight += part.in_flight;
-}
-
-fn operation_record(
-    name: &str,
-    index: u16,
-    accounting: Accounting,
-    sum: &OperationSamples,
-    done: &[Done],
-    redactor: &Redactor,
-) -> OperationRecord {
-    let example = |failure: Failure| {
-        let found = done.iter().flat_map(|d| &d.examples).find(|(i, f, _)| *i == index && *f == failure);
-        found.map(|(_, _, text)| redactor.text(text))
-    };
-    let mut errors: Vec<ErrorCount> = sum
-        .failures
-        .iter()
-        .map(|(failure, count)| ErrorCount { kind: failure.to_string(), count: *count, example: example(*failure) })
-        .collect();
-    errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
-    let summary = |samples: &Samples| stats::summarise(&samples.histogram, samples.clipped);
-    let mut phases = BTreeMap::new();
-    for (phase, samples) in
-        [("connect", &sum.connect), ("tls", &sum.tls), ("first-byte", &sum.first_byte), ("queue", &sum.queue)]
-    {
-        if !samples.histogram.is_empty() {
-            phases.insert(phase.to_owned(), summary(samples));
-        }
-    }
-    let mut response = summary(&sum.response);
-    let unfinished = accounting.in_flight + accounting.timed_out + accounting.skipped;
-    response.censored_from = stats::censored_from(&sum.response.histogram, unfinished);
-    OperationRecord {
-        operation: name.to_owned(),
-        accounting,
-        errors,
-        response,
-        service: summary(&sum.service),
-        lag: summary(&sum.lag),
-        phases,
     }
 }

@@ -9,23 +9,31 @@
 //! wire to done, lag planned to wire; what a request waited for a free connection is not lag but the phase `queue`.
 //! Nothing is ever back-filled.
 
+mod books;
 mod certificate;
 mod drive;
+mod find;
 mod flight;
 mod hlog;
+mod ledger;
 mod plan;
 mod population;
 mod recorder;
+mod sampled;
 mod script;
 mod session;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 mod worker;
 
-pub use drive::{Drive, Driven, Interval, drive};
+pub use drive::{Drive, Driven, Interval, drive, drive_watched};
+pub use find::find_max_rate;
 pub use hlog::write_hlog;
 pub use plan::{Arrivals, Pacer, Purpose, StopRule, Stripe, random, uniform};
 pub use population::Population;
+pub use thresholds::observed;
 
 use crate::target::TargetError;
 use crate::units::Nanos;
@@ -58,7 +66,7 @@ pub enum LoadError {
 }
 
 /// Where a drive is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Phase {
     /// Sessions log in.
     Preparing {
@@ -76,6 +84,13 @@ pub enum Phase {
     Recording,
     /// Nothing is sent any more; the unfinished are waited for.
     Draining,
+    /// A search has tried a rate.
+    Trying {
+        /// Arrivals per second.
+        rate: f64,
+        /// Whether every threshold held.
+        held: bool,
+    },
 }
 
 /// What can be shown while a load runs. About five times a second.

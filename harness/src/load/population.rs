@@ -4,13 +4,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::plan::{Purpose, random};
+use super::sampled;
 use super::script::{Role, Script};
 use super::session::Session;
 use super::{LoadError, Phase, Progress, ProgressSink};
 use crate::clock;
 use crate::jose::{self, Forge};
 use crate::scenario::Workload;
-use crate::target::{Issued, Target, Vars};
+use crate::target::{Issued, Target, TokenUse, Vars};
 use crate::units::Nanos;
 use crate::wire::{Connection, TlsOptions, WireError, encode};
 
@@ -24,11 +26,18 @@ const LOGIN_BUDGET: Duration = Duration::from_secs(3);
 const LOGINS_AT_LEAST: usize = 64;
 /// Expired tokens made for the share that is sent on purpose.
 const EXPIRED: usize = 64;
+/// Tokens that are revoked for the share that is sent on purpose: each costs a login.
+const REVOKED: usize = 16;
+/// How long a token lives that is signed here, in seconds: longer than any load.
+const SIGNED_LIFETIME_S: i64 = 3 * 86_400;
 
 /// The sessions of a deployment: prepared once, then lent to one drive after the other.
 pub struct Population {
     pub(crate) sessions: Vec<Session>,
     pub(crate) expired: Vec<Vec<u8>>,
+    pub(crate) revoked: Vec<Vec<u8>>,
+    /// Which kind the revoked ones are of.
+    pub(crate) revoked_use: TokenUse,
     pub(crate) others: Vec<String>,
     pub(crate) lifetime_s: Option<f64>,
     pub(crate) drives: u32,
@@ -47,6 +56,8 @@ impl Population {
         Population {
             sessions: Vec::new(),
             expired: Vec::new(),
+            revoked: Vec::new(),
+            revoked_use: TokenUse::Access,
             others: Vec::new(),
             lifetime_s: None,
             drives: 0,
@@ -78,7 +89,13 @@ impl Population {
                 target.profile.name
             )));
         }
-        let wanted = workload.tokens.sessions.max(1) as usize;
+        let sessions = workload.tokens.sessions.max(1) as usize;
+        // Signed ones need one model, and refreshes need logins of their own.
+        let wanted = match (workload.tokens.sign, needs(&[Role::Refresh, Role::Revoke])) {
+            (true, true) => sessions.min(LOGINS_AT_LEAST),
+            (true, false) => 1,
+            (false, _) => sessions,
+        };
         let job = Preparation {
             target,
             tls,
@@ -109,7 +126,95 @@ impl Population {
         if workload.tokens.expired.is_some_and(|share| share.0 > 0.0) {
             population.expired = expired_tokens(target, &population.sessions)?;
         }
+        if workload.tokens.revoked.is_some_and(|share| share.0 > 0.0) {
+            population.revoke(target, tls, &scripts)?;
+        }
+        if workload.tokens.sign {
+            population.sign(target, sessions, on_progress, cancel)?;
+        }
         Ok(population)
+    }
+
+    /// Logs in and revokes, so that there are tokens which must be refused.
+    fn revoke(&mut self, target: &Target, tls: &TlsOptions, scripts: &[Script]) -> Result<(), LoadError> {
+        let need = |why: String| {
+            Err(LoadError::Usage(format!("`tokens.revoked` needs revoked tokens, and {why}; hint: leave `revoked` out")))
+        };
+        if !target.has("revoke") || target.is_command("revoke") {
+            return need(format!("the profile `{}` has no request `revoke`", target.profile.name));
+        }
+        self.revoked_use = Script::new(target, "revoke", &self.others)?.presents(target);
+        let kind = if self.revoked_use == TokenUse::Refresh { "refresh" } else { "access" };
+        let sent = |s: &Script| {
+            matches!(s.role, Role::Present | Role::Refresh) && s.presents(target) == self.revoked_use
+        };
+        if !scripts.iter().any(sent) {
+            return need(format!("`revoke` takes {kind} tokens, which no operation of the mix presents"));
+        }
+        let mut line = Line::new(target, tls);
+        for _ in 0..REVOKED {
+            let issued = line.ask("issue", &Vars::new())?;
+            let token = if kind == "refresh" { issued.refresh } else { issued.access };
+            let Some(token) = token else { return need(format!("`issue` returns no {kind} token")) };
+            line.tell("revoke", &Vars::with_token(&token))?;
+            self.revoked.push(token.into_bytes());
+        }
+        Ok(())
+    }
+
+    /// Fills up with sessions whose access tokens are signed here, after the model of a genuine one.
+    fn sign(
+        &mut self,
+        target: &Target,
+        wanted: usize,
+        on_progress: ProgressSink<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<(), LoadError> {
+        let need = |what: &str| {
+            LoadError::Usage(format!(
+                "`tokens.sign` signs tokens, and {what}; hint: leave `sign` out, so that every session logs in"
+            ))
+        };
+        if target.stateful_access() {
+            return Err(need("this server looks every access token up"));
+        }
+        let key = sampled::signing_key(target).ok_or_else(|| need("the profile names no signing key that can be read"))?;
+        let model = self.sessions.first().map(|s| String::from_utf8_lossy(&s.access).into_owned()).unwrap_or_default();
+        let model = Forge::of(&model).ok_or_else(|| need("the access tokens are not JWTs"))?;
+        let named = model.header.get("alg").and_then(|alg| alg.as_str().map(str::to_owned)).unwrap_or_default();
+        let algorithm = jose::algorithm(&named).ok_or_else(|| need("the algorithm is not known"))?;
+        let from = clock::mono();
+        let now = clock::unix() as i64;
+        let model = model.claim("iat", now).claim("exp", now + SIGNED_LIFETIME_S);
+        let has_jti = model.payload.get("jti").is_some();
+        let run = random(from.0, 0, Purpose::Session);
+        self.sessions.reserve_exact(wanted.saturating_sub(self.sessions.len()));
+        let mut rng = rand::rng();
+        while self.sessions.len() < wanted {
+            let n = self.sessions.len();
+            let mut forge = model.clone();
+            if has_jti {
+                forge = forge.claim("jti", format!("assay-{run:016x}-{n}"));
+            } else {
+                // Tokens of one second would be the same.
+                forge = forge.claim("iat", now - (n as i64 % SIGNED_LIFETIME_S));
+            }
+            let signed = forge.sign(&key, algorithm, &mut rng).map_err(|e| need(&format!("signing failed: {e}")))?;
+            self.sessions.push(Session::signed(signed.token().into_bytes(), self.others.len(), {
+                clock::mono() + Nanos(SIGNED_LIFETIME_S as u64 * 1_000_000_000)
+            }));
+            if n.is_multiple_of((wanted / 100).max(1)) {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(LoadError::Cancelled);
+                }
+                on_progress(&Progress {
+                    phase: Phase::Preparing { done: n as u64, of: wanted as u64 },
+                    elapsed: clock::mono().since(from),
+                    ..Progress::default()
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Sessions that hold tokens.
@@ -253,6 +358,19 @@ impl<'a> Line<'a> {
         Ok(self.target.tokens(&reply, operation)?)
     }
 
+    /// One request that brings nothing back, judged by the profile.
+    pub fn tell(&mut self, operation: &str, vars: &Vars) -> Result<(), LoadError> {
+        let request = self.target.request(operation, vars)?;
+        let reply = self.exchange(&encode(&request, &self.target.endpoint))?;
+        if self.target.accepted(operation, &reply) {
+            return Ok(());
+        }
+        Err(LoadError::Preparation(format!(
+            "operation `{operation}`: expected it to be granted, saw status {}; hint: try the operation alone with `assay check`",
+            reply.status
+        )))
+    }
+
     fn exchange(&mut self, bytes: &[u8]) -> Result<crate::wire::Reply, WireError> {
         let usable = self.open.take().and_then(|mut open| open.is_usable().then_some(open));
         let mut connection = match usable {
@@ -272,12 +390,7 @@ fn expired_tokens(target: &Target, sessions: &[Session]) -> Result<Vec<Vec<u8>>,
             "`tokens.expired` needs expired tokens, and {what}; hint: name the signing key under `keys.sign` of the profile, or leave `expired` out"
         ))
     };
-    let material = target.signing_key()?.ok_or_else(|| need("the profile names no signing key"))?;
-    let key = if material.secret {
-        jose::SigningKey::secret(material.bytes)
-    } else {
-        jose::SigningKey::parse(&material.bytes).map_err(|e| need(&format!("the signing key cannot be read: {e}")))?
-    };
+    let key = sampled::signing_key(target).ok_or_else(|| need("the profile names no signing key that can be read"))?;
     let now = clock::unix() as i64;
     let mut made = Vec::new();
     for session in sessions.iter().take(EXPIRED) {

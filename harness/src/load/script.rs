@@ -30,8 +30,8 @@ pub(crate) enum Role {
 enum Expect {
     /// The status alone decides.
     Status(Vec<u16>),
-    /// The whole predicate of the profile.
-    Judge(Vec<u16>, Case),
+    /// The whole predicate of the profile; `body` says that it looks at nothing but status and body.
+    Judge { statuses: Vec<u16>, case: Case, body: bool },
 }
 
 /// The values that are spliced into a request: slot 0 is the token, the others what `issue` returned beside.
@@ -71,9 +71,21 @@ pub(crate) struct Script {
     pub head: bool,
     /// Whether it may be sent again on another connection if the server closed the first without a word.
     pub safe: bool,
-    /// The last body that satisfied a whole predicate: the same bytes satisfy it again.
     returns_tokens: bool,
+    /// Where the reply names the tokens, for samples.
+    returns: Vec<(bool, String)>,
 }
+
+/// The last body that satisfied a whole predicate: the same bytes with the same status satisfy it again, and
+/// need not be parsed again. Replies to one operation are mostly alike.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    status: u16,
+    body: Vec<u8>,
+}
+
+/// Longest body that is remembered.
+const KNOWN_BYTES: usize = 16 << 10;
 
 /// What a reply counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +100,11 @@ pub(crate) enum Spoil {
     None,
     Expired,
     Tampered,
+    Revoked,
 }
 
 /// A parser's reply as the target looks at it.
-struct View<'a>(&'a ResponseParser);
+pub(crate) struct View<'a>(pub &'a ResponseParser);
 
 impl Answer for View<'_> {
     fn status(&self) -> u16 {
@@ -142,7 +155,7 @@ impl Script {
         let expect = |case: Case, given: Option<&Predicate>| {
             let statuses = target.statuses(&operation, case);
             match given {
-                Some(p) if !is_status_only(p) => Expect::Judge(statuses, case),
+                Some(p) if !is_status_only(p) => Expect::Judge { statuses, case, body: p.headers.is_empty() },
                 _ => Expect::Status(statuses),
             }
         };
@@ -156,11 +169,14 @@ impl Script {
             head: request.method() == http::Method::HEAD,
             safe: matches!(role, Role::Present | Role::Plain),
             returns_tokens: tokens && matches!(role, Role::Issue | Role::Refresh),
+            returns: ["access", "refresh"]
+                .into_iter()
+                .filter_map(|name| Some((name == "access", described.returns.get(name)?.clone())))
+                .collect(),
             operation,
         })
     }
 
-    #[cfg(test)]
     /// A script of fixed bytes, for servers without a profile (the null server, truth servers).
     pub fn fixed(name: &str, request: &[u8], status: u16) -> Script {
         Script {
@@ -173,6 +189,7 @@ impl Script {
             head: request.starts_with(b"HEAD "),
             safe: true,
             returns_tokens: false,
+            returns: Vec::new(),
         }
     }
 
@@ -226,17 +243,35 @@ impl Script {
         Ok(encode(&request, &target.endpoint))
     }
 
-    /// What the reply counts as. `expired` says that the token had ended by our own schedule.
-    pub fn judge(&self, target: Option<&Target>, parser: &ResponseParser, spoil: Spoil, expired: bool) -> Outcome {
-        let status = parser.status();
+    /// What the reply counts as. `expired` says that the token had ended by our own schedule; `known` belongs to this
+    /// script and to one loop. Does not allocate for a reply like the one before.
+    pub fn judge(
+        &self,
+        target: Option<&Target>,
+        reply: &impl Answer,
+        spoil: Spoil,
+        expired: bool,
+        known: &mut Known,
+    ) -> Outcome {
+        let status = reply.status();
         let fits = |expect: &Expect| match (expect, target) {
-            (Expect::Status(statuses), _) => statuses.contains(&status),
-            (Expect::Judge(statuses, case), Some(target)) => {
-                statuses.contains(&status) && target.matches(&self.operation, *case, &View(parser)).is_ok()
+            (Expect::Status(statuses), _) | (Expect::Judge { statuses, .. }, None) => statuses.contains(&status),
+            (Expect::Judge { statuses, case, .. }, Some(target)) => {
+                statuses.contains(&status) && target.matches(&self.operation, *case, reply).is_ok()
             }
-            (Expect::Judge(statuses, _), None) => statuses.contains(&status),
         };
-        let accepted = fits(&self.accepted);
+        let remembers = matches!(self.accepted, Expect::Judge { body: true, .. });
+        let accepted = if remembers && known.status == status && known.body == reply.body() {
+            true
+        } else {
+            let accepted = fits(&self.accepted);
+            if accepted && remembers && reply.body().len() <= KNOWN_BYTES {
+                known.status = status;
+                known.body.clear();
+                known.body.extend_from_slice(reply.body());
+            }
+            accepted
+        };
         match spoil {
             Spoil::None if accepted => Outcome::Completed,
             Spoil::None if fits(&self.refused) => {
@@ -244,14 +279,14 @@ impl Script {
             }
             Spoil::Expired if accepted => Outcome::Failed(Failure::Accepted("an expired")),
             Spoil::Tampered if accepted => Outcome::Failed(Failure::Accepted("a tampered")),
+            Spoil::Revoked if accepted => Outcome::Failed(Failure::Accepted("a revoked")),
             // A verify endpoint may refuse a token as `invalid` where a resource says `denied`.
             _ if spoil != Spoil::None && (fits(&self.refused) || matches!(status, 400 | 401 | 403 | 422)) => {
                 Outcome::Completed
             }
             _ => {
-                let right = match &self.accepted {
-                    Expect::Status(statuses) | Expect::Judge(statuses, _) => statuses.contains(&status),
-                };
+                let (Expect::Status(statuses) | Expect::Judge { statuses, .. }) = &self.accepted;
+                let right = statuses.contains(&status);
                 Outcome::Failed(if right { Failure::Body(status) } else { Failure::Status(status) })
             }
         }
@@ -263,8 +298,19 @@ impl Script {
     }
 
     /// The tokens of a completed reply.
-    pub fn tokens(&self, target: &Target, parser: &ResponseParser) -> Option<Issued> {
-        target.tokens(&View(parser), &self.operation).ok()
+    pub fn tokens(&self, target: &Target, reply: &impl Answer) -> Option<Issued> {
+        target.tokens(reply, &self.operation).ok()
+    }
+
+    /// The access and the refresh token of a reply that holds them in its JSON body, for samples.
+    pub fn tokens_as_sent(&self, reply: &impl Answer) -> (Option<String>, Option<String>) {
+        let json: serde_json::Value = serde_json::from_slice(reply.body()).unwrap_or_default();
+        let mut found = (None, None);
+        for (access, pointer) in &self.returns {
+            let value = json.pointer(pointer).and_then(|v| v.as_str()).map(str::to_owned);
+            if *access { found.0 = value } else { found.1 = value }
+        }
+        found
     }
 }
 
@@ -377,7 +423,7 @@ mod tests {
             let mut parser = ResponseParser::new(Limits::default(), false);
             let reply = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             parser.feed(reply.as_bytes()).unwrap();
-            script.judge(Some(&target), &parser, spoil, expired)
+            script.judge(Some(&target), &View(&parser), spoil, expired, &mut Known::default())
         };
         // The profile wants to see the user's name in what the resource grants.
         let judge = |status, spoil, expired| answered(status, "{\"user\":\"alice\"}", spoil, expired);
@@ -389,6 +435,23 @@ mod tests {
         assert_eq!(judge(401, Spoil::Tampered, false), Outcome::Completed);
         assert_eq!(judge(200, Spoil::Expired, false), Outcome::Failed(Failure::Accepted("an expired")));
         assert_eq!(judge(500, Spoil::Expired, false), Outcome::Failed(Failure::Status(500)));
+    }
+
+    #[test]
+    fn a_known_body_is_only_known_with_its_status() {
+        let target = target("reference");
+        let script = Script::new(&target, "access", &[]).unwrap();
+        let mut known = Known::default();
+        let mut judge = |reply: &str| {
+            let mut parser = ResponseParser::new(Limits::default(), false);
+            parser.feed(reply.as_bytes()).unwrap();
+            script.judge(Some(&target), &View(&parser), Spoil::None, false, &mut known)
+        };
+        let good = "HTTP/1.1 200 X\r\nContent-Length: 12\r\n\r\n{\"user\":\"a\"}";
+        assert_eq!((judge(good), judge(good)), (Outcome::Completed, Outcome::Completed));
+        assert_eq!(judge(&good.replace("200", "503")), Outcome::Failed(Failure::Status(503)));
+        assert_eq!(judge(&good.replace("user", "uzer")), Outcome::Failed(Failure::Body(200)));
+        assert_eq!(judge(good), Outcome::Completed);
     }
 
     #[test]

@@ -32,6 +32,13 @@ impl Session {
         session
     }
 
+    /// A session with nothing but an access token of our own signing, which ends at `expires`.
+    pub fn signed(mut access: Vec<u8>, others: usize, expires: Nanos) -> Session {
+        access.shrink_to_fit();
+        let plain = travels_plainly(&access);
+        Session { access, expires, plain, others: vec![Vec::new(); others], ..Session::default() }
+    }
+
     /// Stores what a refresh or a login returned; what it did not return stays. `lifetime_s` is used where the
     /// reply does not say how long the access token lives.
     pub fn renew(&mut self, issued: &Issued, others: &[String], lifetime_s: Option<f64>, now: Nanos) {
@@ -114,6 +121,8 @@ pub(crate) struct Sessions {
     pub list: Vec<Session>,
     /// Tokens that ended long ago, for the share that is sent on purpose.
     pub expired: Vec<Vec<u8>>,
+    /// Tokens that were revoked before the load, for the share that is sent on purpose.
+    pub revoked: Vec<Vec<u8>>,
     reuse: Reuse,
     seed: u64,
     /// Number of this drive, for the distinct-token ratio.
@@ -130,8 +139,13 @@ pub(crate) struct Sessions {
 const LOOKED_AT: usize = 64;
 
 impl Sessions {
-    pub fn new(list: Vec<Session>, expired: Vec<Vec<u8>>, reuse: Reuse, seed: u64, drive: u32) -> Sessions {
-        Sessions { list, expired, reuse, seed, drive, ..Sessions::default() }
+    pub fn new(list: Vec<Session>, reuse: Reuse, seed: u64, drive: u32) -> Sessions {
+        Sessions { list, reuse, seed, drive, ..Sessions::default() }
+    }
+
+    /// With tokens that are sent although they have ended or were revoked.
+    pub fn with_spoilt(self, expired: Vec<Vec<u8>>, revoked: Vec<Vec<u8>>) -> Sessions {
+        Sessions { expired, revoked, ..self }
     }
 
     /// The session that arrival `n` uses, or none if all that were looked at are taken.
@@ -213,7 +227,7 @@ mod tests {
     fn sessions(n: usize, reuse: Reuse) -> Sessions {
         let issued = Issued { access: Some("a.b.c".into()), refresh: Some("r".into()), ..Issued::default() };
         let list = (0..n).map(|_| Session::new(&issued, &[], Some(60.0), Nanos(0))).collect();
-        Sessions::new(list, Vec::new(), reuse, 42, 1)
+        Sessions::new(list, reuse, 42, 1)
     }
 
     fn picks(sessions: &mut Sessions, times: u64) -> Vec<usize> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::drive::{Control, Plan, Setup, run};
 use super::script::Script;
-use super::worker::Model;
+use super::shared::Model;
 use super::*;
 use crate::record::Redactor;
 use crate::scenario::{Idle, Process, Reuse, Stage, Workload};
@@ -125,6 +125,9 @@ fn setup(model: Model, seconds: f64, connections: u32) -> Setup {
         idle: Idle::Sleep,
         cpus: vec![None],
         own_cpus: true,
+        protocol: crate::scenario::Protocol::Http1,
+        streams: 1,
+        sample: 0,
     }
 }
 
@@ -149,10 +152,11 @@ fn drive_fixed(url: &str, setup: Setup, cancel: &AtomicBool) -> Result<Driven, L
         addr: url.strip_prefix("http://").unwrap().parse().unwrap(),
         expired: 0.0,
         tampered: 0.0,
+        revoked: 0.0,
         lead: Nanos(0),
         reuse: Reuse::Uniform,
     };
-    let control = Control { redactor: &Redactor::new(false), on_progress: &|_| {}, cancel };
+    let control = Control { redactor: &Redactor::new(false), on_progress: &|_| {}, cancel, abort: &[] };
     run(setup, plan, &mut Population::empty(), "bare", &control)
 }
 
@@ -340,6 +344,8 @@ struct TokenServer {
     access: Mutex<HashSet<String>>,
     replayed: AtomicU64,
     logins: AtomicU64,
+    /// What logins return as access token, if not a text of their own.
+    jwt: std::sync::OnceLock<String>,
 }
 
 impl TokenServer {
@@ -357,7 +363,10 @@ impl TokenServer {
         let act = |status: u16, body: String| Act { status, body, ..Act::default() };
         if asked.line.starts_with("POST /api/token/ ") {
             self.logins.fetch_add(1, Ordering::Relaxed);
-            act(200, self.pair())
+            match self.jwt.get() {
+                Some(jwt) => act(200, format!("{{\"access\":\"{jwt}\",\"refresh\":\"r\"}}")),
+                None => act(200, self.pair()),
+            }
         } else if asked.line.starts_with("POST /api/token/refresh/ ") {
             let used = self.live.lock().unwrap().remove(body["refresh"].as_str().unwrap_or_default());
             if used {
@@ -366,6 +375,9 @@ impl TokenServer {
                 self.replayed.fetch_add(1, Ordering::Relaxed);
                 act(401, "{\"code\":\"token_not_valid\"}".into())
             }
+        } else if asked.line.starts_with("POST /api/token/blacklist/ ") {
+            self.live.lock().unwrap().remove(body["refresh"].as_str().unwrap_or_default());
+            act(200, "{}".into())
         } else if asked.line.starts_with("GET /hello/ ") {
             let known = self.access.lock().unwrap().contains(&asked.bearer);
             if known { act(200, "{\"user\":\"alice\"}".into()) } else { act(401, "{}".into()) }
@@ -393,8 +405,8 @@ fn rig() -> Rig {
 }
 
 impl Rig {
-    fn drive(&self, workload: &Workload, population: &mut Population) -> Driven {
-        let drive = Drive {
+    fn with<T>(&self, workload: &Workload, act: impl FnOnce(&Drive<'_>) -> T) -> T {
+        act(&Drive {
             target: &self.target,
             workload,
             topology: "bare",
@@ -409,8 +421,20 @@ impl Rig {
             redactor: &Redactor::new(false),
             on_progress: &|_| {},
             cancel: &AtomicBool::new(false),
-        };
-        drive_and_check(&drive, population)
+        })
+    }
+    fn drive(&self, workload: &Workload, population: &mut Population) -> Driven {
+        self.with(workload, |d| drive_and_check(d, population))
+    }
+    fn drive_held_to(
+        &self,
+        workload: &Workload,
+        population: &mut Population,
+        thresholds: &[crate::scenario::Threshold],
+    ) -> Driven {
+        let driven = self.with(workload, |d| drive_watched(d, population, thresholds).unwrap());
+        adds_up(&driven);
+        driven
     }
     fn prepare(&self, workload: &Workload) -> Population {
         Population::prepare(&self.target, workload, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false)).unwrap()
@@ -502,4 +526,102 @@ fn full_speed_says_who_was_the_bottleneck() {
     let driven = drive_and_check(&drive, &mut population);
     assert!(driven.record.certificate.bottleneck.is_some());
     assert!(driven.record.accounting.completed > 10 && !driven.record.open, "{:?}", driven.record.accounting);
+}
+
+#[test]
+fn tokens_signed_here_are_as_good_as_logins() {
+    let rig = rig();
+    let workload = workload(serde_json::json!({
+        "arrival": {"closed": {"users": 1}}, "mix": {"access": 1},
+        "tokens": {"sessions": 20_000, "sign": true},
+    }));
+    // The double's tokens are no JWTs, so that there is nothing to sign after.
+    let refused =
+        Population::prepare(&rig.target, &workload, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false));
+    assert!(matches!(&refused, Err(LoadError::Usage(why)) if why.contains("not JWTs")), "{refused:?}");
+
+    let key = sampled::signing_key(&rig.target).unwrap();
+    let claims = serde_json::json!({"token_type": "access", "jti": "one", "iat": 1, "exp": 2, "sub": "alice"});
+    let model = crate::jose::Forge::new(&serde_json::json!({"alg": "HS256", "typ": "JWT"}), &claims);
+    let model = model.sign(&key, crate::jose::algorithm("HS256").unwrap(), &mut rand::rng()).unwrap().token();
+    rig.server.jwt.set(model).unwrap();
+    let population = rig.prepare(&workload);
+    assert_eq!((population.len(), rig.server.logins.load(Ordering::Relaxed)), (20_000, 2));
+    let keys = sampled::keys_of(&rig.target, &TlsOptions::default()).unwrap();
+    let policy = crate::jose::Policy { now: Some(crate::clock::unix()), ..crate::jose::Policy::default() };
+    let mut seen = HashSet::new();
+    for session in population.sessions.iter().step_by(1999).skip(1) {
+        let token = String::from_utf8(session.access.clone()).unwrap();
+        let verified = crate::jose::verify(&token, &keys, &policy).unwrap();
+        assert_eq!(verified.claims["sub"], "alice");
+        assert!(seen.insert(verified.claims["jti"].to_string()));
+        // What a session takes: the token, and little beside it.
+        assert!(session.access.capacity() + size_of::<session::Session>() < 1024);
+    }
+}
+
+#[test]
+fn revoked_tokens_count_as_success_when_they_are_refused() {
+    let rig = rig();
+    let shape = |mix: serde_json::Value| {
+        workload(serde_json::json!({
+            "arrival": {"closed": {"users": 2, "think": "1ms"}}, "stages": [{"hold": "500ms"}], "warmup": "0s",
+            "mix": mix, "tokens": {"sessions": 5, "revoked": "50%"},
+        }))
+    };
+    let workload = shape(serde_json::json!({"refresh": 1, "access": 1}));
+    let mut population = rig.prepare(&workload);
+    assert!(population.revoked.len() > 4);
+    let driven = rig.drive(&workload, &mut population);
+    assert_eq!(driven.record.accounting.failed, 0, "{:?}", kinds(&driven));
+    assert!(rig.server.replayed.load(Ordering::Relaxed) > 0, "no revoked token was sent");
+    let useless = shape(serde_json::json!({"access": 1}));
+    let refused = Population::prepare(&rig.target, &useless, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false));
+    assert!(matches!(&refused, Err(LoadError::Usage(why)) if why.contains("refresh tokens")), "{refused:?}");
+}
+
+#[test]
+fn a_missed_threshold_that_says_so_ends_the_load() {
+    let rig = rig();
+    let workload = workload(serde_json::json!({
+        "arrival": {"open": {"rate": "200/s"}}, "stages": [{"hold": "10m"}], "warmup": "0s",
+        "mix": {"access": 1}, "tokens": {"sessions": 2}, "connections": 2,
+    }));
+    let mut population = rig.prepare(&workload);
+    rig.server.access.lock().unwrap().clear();
+    let thresholds: Vec<crate::scenario::Threshold> =
+        ["failed.count < 100000", "failed.ratio in elsewhere < 1% or abort after 0s", "failed.ratio < 1% or abort after 0s"]
+            .iter()
+            .map(|t| t.parse().unwrap())
+            .collect();
+    let driven = rig.drive_held_to(&workload, &mut population, &thresholds);
+    assert_eq!(driven.record.aborted_by.as_deref(), Some("failed.ratio < 1% or abort after 0s"));
+    assert!(!driven.interrupted && driven.record.duration_s < 300.0);
+    let failed = observed(&thresholds[2], &driven.record, &driven.intervals);
+    assert!(failed.is_some_and(|ratio| ratio > 0.9), "{failed:?}");
+}
+
+#[test]
+fn the_highest_rate_that_holds_is_found_by_arithmetic() {
+    // A server that serves one request after the other, 5 ms each: 200 a second.
+    let turn = Mutex::new(());
+    let url = serve(move |_| {
+        let _turn = turn.lock().unwrap();
+        thread::sleep(Duration::from_millis(5));
+        Act { body: "{\"access\":\"a\",\"refresh\":\"r\",\"user\":\"alice\"}".into(), ..ok() }
+    });
+    let profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
+    let rig = Rig { server: Arc::default(), target: Target::new(profile, &url, None, &[]).unwrap() };
+    let workload = workload(serde_json::json!({
+        "arrival": {"open": {"rate": "1600/s", "process": "constant"}}, "stages": [{"hold": "300ms"}], "warmup": "0s",
+        "mix": {"access": 1}, "tokens": {"sessions": 2}, "connections": 4, "find": "max-rate", "sample": 0,
+    }));
+    let mut population = rig.prepare(&workload);
+    let thresholds = ["failed.ratio < 1%".parse().unwrap(), "skipped.count <= 0".parse().unwrap()];
+    let driven = rig.with(&workload, |d| find_max_rate(d, &mut population, &thresholds).unwrap());
+    let found = driven.record.found.unwrap();
+    assert!(!found.at_least && found.low_per_s <= found.rate_per_s && found.rate_per_s <= found.high_per_s);
+    // On a busy machine the server is slower than it says, never faster; the queue at the end of a try forgives a bit.
+    assert!(found.rate_per_s < 300.0, "{found:?}");
+    assert!(found.tries.len() > 10 && found.tries.iter().any(|t| !t.held && t.why.is_some()), "{found:?}");
 }

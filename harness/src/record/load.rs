@@ -37,9 +37,44 @@ pub struct LoadRecord {
     pub distinct_token_ratio: Option<f64>,
     /// The interval log beside `run.json`, relative to the run's folder.
     pub hlog: Option<String>,
-    /// Findings of the sampled verifier under load, in words.
+    /// Findings of the sampled verifier under load, in words, each with its first moment after recording began.
     #[serde(default)]
     pub findings: Vec<String>,
+    /// Exchanges that the sampled verifier looked at.
+    #[serde(default)]
+    pub verified: u64,
+    /// What a search for the highest rate found; this load is then the one at that rate.
+    #[serde(default)]
+    pub found: Option<FoundRecord>,
+    /// The threshold whose miss ended the load early.
+    #[serde(default)]
+    pub aborted_by: Option<String>,
+}
+
+/// The highest rate at which every threshold held.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FoundRecord {
+    /// The median of the searches; 0 where not even the lowest rate tried held.
+    pub rate_per_s: f64,
+    /// The least result of the searches: with `high_per_s` a 96.9 % interval of the median.
+    pub low_per_s: f64,
+    /// The greatest result of the searches.
+    pub high_per_s: f64,
+    /// The highest rate that was to be tried held: the true limit is at or above it.
+    pub at_least: bool,
+    /// Every try, in order.
+    pub tries: Vec<TryRecord>,
+}
+
+/// One try of a search.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TryRecord {
+    /// Arrivals per second.
+    pub rate_per_s: f64,
+    /// Whether every threshold held.
+    pub held: bool,
+    /// Why not.
+    pub why: Option<String>,
 }
 
 /// Every planned arrival, accounted for.

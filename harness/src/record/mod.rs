@@ -12,7 +12,10 @@ pub use check::{CheckRecord, Evidence, Level, SkipReason, TokenView, VariantReco
 pub use comparison::{Answer, ComparisonRecord, ControlRecord, QuantileRecord, ShiftPoint, ThroughputRecord};
 pub use environment::{Environment, ProcessRecord, ProcessSample, TopologyRecord};
 pub use grade::{ExitCode, Grade, grade};
-pub use load::{Accounting, CertificateRecord, ErrorCount, HistogramRecord, LoadRecord, OperationRecord, SecondRecord};
+pub use load::{
+    Accounting, CertificateRecord, ErrorCount, FoundRecord, HistogramRecord, LoadRecord, OperationRecord, SecondRecord,
+    TryRecord,
+};
 pub use redact::{Redactor, fingerprint};
 pub use store::{RunDir, StoreError, load};
 

@@ -1,0 +1,553 @@
+//! What does every driver keep the same way? Arrivals, sessions, counts and the second that is being filled.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::atomic::Ordering;
+
+use super::LoadError;
+use super::flight::{Arrival, Flight, NONE};
+use super::plan::{Arrivals, Purpose, Stripe, uniform};
+use super::recorder::{Failure, IntervalSamples};
+use super::sampled::{Sample, Taps};
+use super::script::{Known, Outcome, Role, Script, Slots, Spoil};
+use super::session::Sessions;
+use super::shared::{Chore, Done, Lines, Live, Model, Shared};
+use crate::clock;
+use crate::record::Accounting;
+use crate::target::{Answer, TokenUse};
+use crate::units::Nanos;
+
+/// Arrivals that wait for a connection; more are skipped, and that voids the run.
+const RING: usize = 16 << 10;
+/// Housekeeping, and the longest sleep.
+pub(super) const TICK: Nanos = Nanos(50_000_000);
+/// Pause of a closed user after a failure on the wire: a dead server must not be hammered.
+const AFTER_FAILURE: Nanos = Nanos(10_000_000);
+/// Examples of failures that one loop keeps.
+const EXAMPLES: usize = 32;
+
+/// The due times of a loop.
+enum Due<'a> {
+    Open { arrivals: Arrivals<'a>, next: Option<(u64, Nanos)> },
+    Closed { think: Nanos, ready: VecDeque<(Nanos, u32)>, n: u64, of: u64 },
+}
+
+/// What an arrival sends, beside its script.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    pub session: u32,
+    pub spoil: Spoil,
+    /// The token had ended by our own schedule when it was chosen.
+    pub expired: bool,
+}
+
+/// The books of one loop.
+pub(super) struct Ledger<'a> {
+    pub shared: &'a Shared<'a>,
+    pub index: usize,
+    pub sessions: Sessions,
+    pub in_flight: u64,
+    pub recording: Nanos,
+    pub ends: Nanos,
+    pub drained: Nanos,
+    pub next_second: Nanos,
+    pub next_tick: Nanos,
+    pub done: Done,
+    live: &'a Live,
+    lines: Lines,
+    ring: VecDeque<Arrival>,
+    due: Due<'a>,
+    interval: Box<IntervalSamples>,
+    accounting: Vec<Accounting>,
+    start: Nanos,
+    /// Sessions that wait for a login or a refresh off the timed path.
+    tired: VecDeque<u32>,
+    /// When access tokens end, the earliest first; only those that end during this drive.
+    ends_of_tokens: BinaryHeap<Reverse<(Nanos, u32)>>,
+    /// By script: the last reply that satisfied a whole predicate.
+    known: Vec<Known>,
+    taps: Taps,
+}
+
+/// A request with a token that belongs to no session.
+struct OneSlot<'a>(&'a [u8]);
+impl Slots for OneSlot<'_> {
+    fn slot(&self, index: usize) -> &[u8] {
+        if index == 0 { self.0 } else { &[] }
+    }
+}
+
+impl<'a> Ledger<'a> {
+    /// The books of one share of the plan and of the sessions.
+    pub fn new(
+        shared: &'a Shared<'a>,
+        live: &'a Live,
+        stripe: Stripe,
+        sessions: Sessions,
+        lines: Lines,
+    ) -> Result<Ledger<'a>, LoadError> {
+        let due = match &shared.model {
+            Model::Open(pacer) => Due::Open { arrivals: pacer.arrivals(stripe), next: None },
+            Model::Closed { users, think } => {
+                let mine = (stripe.index..u64::from(*users)).step_by(stripe.of as usize);
+                // Users begin spread over their thinking time, or over a millisecond.
+                let spread = think.0.max(1_000_000) / u64::from(*users).max(1);
+                let ready = mine.map(|user| (Nanos(user * spread), user as u32)).collect();
+                Due::Closed { think: *think, ready, n: stripe.index, of: stripe.of }
+            }
+        };
+        let scripts = shared.scripts.len();
+        Ok(Ledger {
+            shared,
+            index: stripe.index as usize,
+            sessions,
+            in_flight: 0,
+            recording: Nanos(0),
+            ends: Nanos(0),
+            drained: Nanos(0),
+            next_second: Nanos(0),
+            next_tick: Nanos(0),
+            done: Done { examples: Vec::with_capacity(EXAMPLES), ..Done::default() },
+            live,
+            lines,
+            ring: VecDeque::with_capacity(RING),
+            due,
+            interval: Box::new(IntervalSamples::new(scripts)?),
+            accounting: vec![Accounting::default(); scripts],
+            start: Nanos(0),
+            tired: VecDeque::new(),
+            ends_of_tokens: BinaryHeap::new(),
+            known: (0..scripts).map(|_| Known::default()).collect(),
+            taps: Taps::new(shared.sample, stripe.of),
+        })
+    }
+
+    /// Waits for the other loops; the clock of the drive starts a moment after the last of them is ready.
+    /// `opened`: whether this one is.
+    pub fn begin(&mut self, opened: Result<(), LoadError>) -> Result<(), LoadError> {
+        if opened.is_err() {
+            self.shared.cancel.store(true, Ordering::Relaxed);
+        }
+        // The others wait for this loop, whatever happened to it.
+        self.shared.ready.wait();
+        if self.index == 0 {
+            // A little later, so that every loop is awake by then.
+            self.shared.start.store(clock::mono().0 + 2_000_000, Ordering::Release);
+        }
+        self.shared.ready.wait();
+        opened?;
+        self.start = Nanos(self.shared.start.load(Ordering::Acquire));
+        self.recording = self.start + self.shared.stop.warmup;
+        self.ends = self.start + self.shared.stop.ends;
+        self.drained = self.start + self.shared.stop.drained;
+        self.next_second = self.recording + Nanos(1_000_000_000);
+        self.next_tick = self.start;
+        match &mut self.due {
+            Due::Open { arrivals, next } => *next = arrivals.next().map(|(n, at)| (n, self.start + at)),
+            Due::Closed { ready, .. } => ready.iter_mut().for_each(|(at, _)| *at = self.start + *at),
+        }
+        self.find_tired();
+        Ok(())
+    }
+
+    /// When there is something to do that no reply brings about: an arrival, the housekeeping, the end.
+    pub fn next_event(&self, now: Nanos) -> Nanos {
+        let next = match &self.due {
+            Due::Open { next, .. } => next.map_or(self.ends, |(_, at)| at),
+            Due::Closed { ready, .. } => ready.front().map_or(self.ends, |(at, _)| *at),
+        };
+        if now >= self.ends { self.drained.min(self.next_tick) } else { next.min(self.next_tick) }
+    }
+
+    /// The next arrival that is due, if one is.
+    pub fn next_due(&mut self, now: Nanos) -> Option<Arrival> {
+        let (n, planned, user) = match &mut self.due {
+            Due::Open { arrivals, next } => {
+                let (n, at) = (*next).filter(|(_, at)| *at <= now && *at < self.ends)?;
+                *next = arrivals.next().map(|(n, at)| (n, self.start + at));
+                (n, at, NONE)
+            }
+            Due::Closed { ready, n, of, .. } => {
+                let (at, user) = *ready.front().filter(|(at, _)| *at <= now)?;
+                ready.pop_front();
+                let this = *n;
+                *n += *of;
+                (this, at, user)
+            }
+        };
+        let recorded = planned >= self.recording;
+        let operation = self.shared.operation(n);
+        if recorded {
+            self.accounting[operation].planned += 1;
+        }
+        let released = clock::mono();
+        Some(Arrival { planned, released, n, operation: operation as u16, user, recorded, queued: false })
+    }
+
+    /// The arrival that has waited longest for a connection or a session.
+    pub fn waiting(&self) -> Option<Arrival> {
+        self.ring.front().copied()
+    }
+
+    /// It was sent.
+    pub fn served(&mut self) {
+        self.ring.pop_front();
+    }
+
+    /// An arrival that cannot be sent yet.
+    pub fn queue(&mut self, mut arrival: Arrival) {
+        arrival.queued = true;
+        if self.ring.len() < RING {
+            self.ring.push_back(arrival);
+        } else if arrival.recorded {
+            self.accounting[usize::from(arrival.operation)].skipped += 1;
+        }
+    }
+
+    /// Whose token an arrival sends, and what is wrong with it on purpose. `None`: no session is free.
+    pub fn choose(&mut self, arrival: &Arrival) -> Option<Choice> {
+        let operation = usize::from(arrival.operation);
+        let (script, uses) = (&self.shared.scripts[operation], self.shared.uses[operation]);
+        let mut choice = Choice { session: NONE, spoil: Spoil::None, expired: false };
+        if matches!(script.role, Role::Present | Role::Refresh) {
+            choice.spoil = self.shared.spoil(arrival.n, uses, script.role, &self.sessions);
+        }
+        if choice.spoil == Spoil::Revoked {
+            return Some(choice);
+        }
+        if matches!(script.role, Role::Present | Role::Refresh | Role::Revoke) {
+            let at = self.sessions.pick(script.role, uses, arrival.n, arrival.released)?;
+            choice.session = at as u32;
+            let session = &mut self.sessions.list[at];
+            choice.expired = uses == TokenUse::Access && session.has_expired(arrival.released);
+            session.locked |= matches!(script.role, Role::Refresh | Role::Revoke);
+            if script.role == Role::Present && choice.spoil == Spoil::None {
+                self.sessions.presented(at);
+            }
+        }
+        Some(choice)
+    }
+
+    /// Writes the request of an arrival into `out`.
+    pub fn assemble(&self, arrival: &Arrival, choice: &Choice, out: &mut Vec<u8>) -> Result<(), LoadError> {
+        let operation = usize::from(arrival.operation);
+        let (script, uses) = (&self.shared.scripts[operation], self.shared.uses[operation]);
+        let foreign = match choice.spoil {
+            Spoil::Expired => self.sessions.expired.as_slice(),
+            Spoil::Revoked => self.sessions.revoked.as_slice(),
+            _ => &[],
+        };
+        if !foreign.is_empty() {
+            let at = (uniform(self.shared.seed, arrival.n, Purpose::Session) * foreign.len() as f64) as usize;
+            script.splice(&OneSlot(&foreign[at.min(foreign.len() - 1)]), out);
+            return Ok(());
+        }
+        let Some(session) = self.sessions.list.get(choice.session as usize) else {
+            script.splice(&OneSlot(&[]), out);
+            return Ok(());
+        };
+        let slots = session.slots(uses);
+        let spliced = if session.is_plain() { script.splice(&slots, out) } else { None };
+        match (spliced, self.shared.target) {
+            (Some(token), _) if choice.spoil == Spoil::Tampered && !token.is_empty() => {
+                // Not the last character of the signature: some of its bits mean nothing.
+                let at = token.end - token.len().min(10);
+                out[at] = if out[at] == b'A' { b'B' } else { b'A' };
+            }
+            (Some(_), _) | (None, None) => {}
+            (None, Some(target)) => *out = script.rebuild(target, &slots, &self.shared.others)?,
+        }
+        Ok(())
+    }
+
+    /// A request was written at `now`: its lag, and that it was sent.
+    pub fn sent(&mut self, arrival: &Arrival, now: Nanos) {
+        if !arrival.recorded {
+            return;
+        }
+        if now < self.ends {
+            self.done.sent += 1;
+        }
+        let samples = &mut self.interval.operations[usize::from(arrival.operation)];
+        // Lag is ours; what a queued request waited for a connection is not.
+        if arrival.queued {
+            samples.lag.record(arrival.released.since(arrival.planned).0);
+            samples.queue.record(now.since(arrival.released).0);
+        } else {
+            samples.lag.record(now.since(arrival.planned).0);
+        }
+    }
+
+    /// A whole reply: judged, learnt from, recorded.
+    pub fn completed(&mut self, flight: &Flight, done: Nanos, reply: &impl Answer) {
+        let shared: &'a Shared<'a> = self.shared;
+        let operation = usize::from(flight.arrival.operation);
+        let script = &shared.scripts[operation];
+        let known = &mut self.known[operation];
+        let mut outcome = script.judge(shared.target, reply, flight.spoil, flight.expired, known);
+        if !self.learn(reply, script, flight, outcome == Outcome::Completed, done) && outcome == Outcome::Completed {
+            outcome = Outcome::Failed(Failure::NoToken);
+        }
+        self.record(flight, done, outcome);
+        if flight.arrival.recorded && self.taps.open(done) {
+            self.tap(flight, script, done, outcome, reply);
+        }
+        if let Outcome::Failed(failure) = outcome
+            && flight.arrival.recorded
+            && self.wants_example(flight.arrival.operation, failure)
+        {
+            let body = reply.body();
+            let text = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+            self.done.examples.push((flight.arrival.operation, failure, format!("status {}: {text}", reply.status())));
+        }
+        self.next_of_user(flight, done, false);
+    }
+
+    /// The exchange failed on the wire.
+    pub fn failed(&mut self, flight: &Flight, now: Nanos, failure: Failure, example: &str) {
+        let role = self.shared.scripts[usize::from(flight.arrival.operation)].role;
+        // Nobody knows whether the server used the token up.
+        if matches!(role, Role::Refresh | Role::Revoke) {
+            self.end_session(flight.session);
+        }
+        self.record(flight, now, Outcome::Failed(failure));
+        if flight.arrival.recorded && self.wants_example(flight.arrival.operation, failure) {
+            self.done.examples.push((flight.arrival.operation, failure, example.to_owned()));
+        }
+        self.next_of_user(flight, now, true);
+    }
+
+    /// Hands a copy of the exchange to the verifier, if that has room.
+    fn tap(&mut self, flight: &Flight, script: &Script, done: Nanos, outcome: Outcome, reply: &impl Answer) {
+        let Some(line) = &self.lines.samples else { return };
+        let session = self.sessions.list.get(flight.session as usize);
+        let sample = Sample::of(flight, script, done.since(self.recording), outcome, reply, session);
+        // A full line loses the sample.
+        let _ = line.try_send(sample);
+    }
+
+    /// What a reply means for its session. `false`: it had to bring tokens and brought none.
+    fn learn(&mut self, reply: &impl Answer, script: &Script, flight: &Flight, completed: bool, now: Nanos) -> bool {
+        let at = flight.session;
+        match script.role {
+            _ if flight.spoil == Spoil::Revoked => true,
+            Role::Present | Role::Plain => true,
+            Role::Revoke => {
+                self.end_session(at);
+                true
+            }
+            Role::Issue | Role::Refresh => {
+                let issued = match self.shared.target {
+                    Some(target) if completed && script.returns_tokens() => script.tokens(target, reply),
+                    Some(_) if completed => {
+                        if let Some(session) = self.sessions.list.get_mut(at as usize) {
+                            session.locked = false;
+                        }
+                        return true;
+                    }
+                    _ => None,
+                };
+                let at = if script.role == Role::Refresh {
+                    at
+                } else {
+                    self.sessions.place_for_issued().map_or(NONE, |at| at as u32)
+                };
+                match (&issued, self.sessions.list.get_mut(at as usize)) {
+                    (Some(issued), Some(session)) => {
+                        session.renew(issued, &self.shared.others, self.shared.lifetime_s, now);
+                        self.watch_end(at);
+                    }
+                    (None, _) if script.role == Role::Refresh => self.end_session(at),
+                    _ => {}
+                }
+                !completed || issued.is_some()
+            }
+        }
+    }
+
+    /// The session's tokens are used up or unknown: a login off the timed path has to replace them.
+    fn end_session(&mut self, at: u32) {
+        if let Some(session) = self.sessions.list.get_mut(at as usize) {
+            session.locked = false;
+            session.ended = true;
+            self.tired.push_back(at);
+        }
+    }
+
+    /// Remembers when a token ends, if that is during this drive.
+    fn watch_end(&mut self, at: u32) {
+        let horizon = self.drained + self.shared.lead;
+        if let Some(session) = self.sessions.list.get(at as usize)
+            && session.expires.0 > 0
+            && session.expires <= horizon
+        {
+            self.ends_of_tokens.push(Reverse((session.expires, at)));
+        }
+    }
+
+    /// What the drive before left to do, and which tokens end during this one.
+    fn find_tired(&mut self) {
+        for at in 0..self.sessions.list.len() as u32 {
+            if self.sessions.list[at as usize].ended {
+                self.tired.push_back(at);
+            } else {
+                self.watch_end(at);
+            }
+        }
+    }
+
+    fn record(&mut self, flight: &Flight, done: Nanos, outcome: Outcome) {
+        let arrival = &flight.arrival;
+        if !arrival.recorded {
+            return;
+        }
+        let samples = &mut self.interval.operations[usize::from(arrival.operation)];
+        let accounting = &mut self.accounting[usize::from(arrival.operation)];
+        let response = done.since(arrival.planned).0;
+        match outcome {
+            Outcome::Completed => {
+                accounting.completed += 1;
+                samples.completed += 1;
+                samples.response.record(response);
+                samples.service.record(done.since(flight.wire).0);
+                samples.first_byte.record(flight.first_byte.since(flight.wire).0);
+            }
+            Outcome::Failed(failure) => {
+                samples.failed_response.record(response);
+                if failure == Failure::Wire("timeout") {
+                    accounting.timed_out += 1;
+                    samples.timed_out += 1;
+                } else {
+                    accounting.failed += 1;
+                    samples.failed += 1;
+                }
+                samples.fail(failure, 1);
+            }
+        }
+        if let Some(took) = flight.connect {
+            samples.connect.record(took.0);
+        }
+        if let Some(took) = flight.tls {
+            samples.tls.record(took.0);
+        }
+    }
+
+    fn wants_example(&self, operation: u16, failure: Failure) -> bool {
+        self.done.examples.len() < EXAMPLES
+            && !self.done.examples.iter().any(|(o, f, _)| *o == operation && *f == failure)
+    }
+
+    /// When a closed user is ready again.
+    fn next_of_user(&mut self, flight: &Flight, now: Nanos, failed: bool) {
+        if let Due::Closed { think, ready, .. } = &mut self.due
+            && flight.arrival.user != NONE
+        {
+            let at = now + if failed { (*think).max(AFTER_FAILURE) } else { *think };
+            let place = ready.iter().rposition(|(other, _)| *other <= at).map_or(0, |i| i + 1);
+            ready.insert(place, (at, flight.arrival.user));
+        }
+    }
+
+    /// Housekeeping, twenty times a second.
+    pub fn tick(&mut self, now: Nanos) {
+        self.next_tick = now + TICK;
+        if self.shared.cancel.load(Ordering::Relaxed) && now < self.ends {
+            self.ends = now;
+            self.drained = now + Nanos(200_000_000);
+        }
+        let sum = |f: fn(&Accounting) -> u64| self.accounting.iter().map(f).sum::<u64>();
+        self.live.completed.store(sum(|a| a.completed), Ordering::Relaxed);
+        self.live.failed.store(sum(|a| a.failed + a.timed_out), Ordering::Relaxed);
+        self.live.in_flight.store(self.in_flight, Ordering::Relaxed);
+        self.chores(now);
+    }
+
+    /// Takes what chores brought, and asks for what is needed.
+    fn chores(&mut self, now: Nanos) {
+        while let Ok((at, issued)) = self.lines.renewed.try_recv() {
+            match (issued, self.sessions.list.get_mut(at as usize)) {
+                (Some(issued), Some(session)) => {
+                    session.renew(&issued, &self.shared.others, self.shared.lifetime_s, now);
+                    self.watch_end(at);
+                }
+                _ => self.end_session(at),
+            }
+        }
+        if now >= self.ends {
+            return;
+        }
+        while let Some(Reverse((end, at))) = self.ends_of_tokens.peek().copied() {
+            if end > now + self.shared.lead {
+                break;
+            }
+            self.ends_of_tokens.pop();
+            let session = &self.sessions.list[at as usize];
+            if session.expires == end && !session.ended {
+                self.tired.push_back(at);
+            }
+        }
+        for _ in 0..self.tired.len() {
+            let Some(at) = self.tired.pop_front() else { break };
+            let session = &mut self.sessions.list[at as usize];
+            if session.locked {
+                // A refresh of its own is on its way; it will be looked at again.
+                self.tired.push_back(at);
+                continue;
+            }
+            let refresh = (!session.ended && !session.refresh.is_empty() && self.shared.can_refresh)
+                .then(|| String::from_utf8_lossy(&session.refresh).into_owned());
+            session.locked = true;
+            if self.lines.chores.try_send(Chore { worker: self.index, session: at, refresh }).is_err() {
+                session.locked = false;
+                self.tired.push_front(at);
+                break;
+            }
+        }
+    }
+
+    /// Gives the filled interval away and goes on with an empty one.
+    pub fn hand_over(&mut self, now: Nanos) {
+        let second = self.next_second.since(self.recording).0 / 1_000_000_000 - 1;
+        while self.next_second <= now {
+            self.next_second = self.next_second + Nanos(1_000_000_000);
+        }
+        let empty = match self.lines.empty.try_recv() {
+            Ok(empty) => empty,
+            // The collector is late: rather a new one than a wait.
+            Err(_) => match IntervalSamples::new(self.shared.scripts.len()) {
+                Ok(new) => Box::new(new),
+                Err(_) => return,
+            },
+        };
+        let mut full = std::mem::replace(&mut self.interval, empty);
+        full.second = second as u32;
+        let _ = self.lines.full.send((self.index, full));
+    }
+
+    /// Counts what is unfinished (`flying` is still on its way) and gives the last interval away.
+    pub fn close(mut self, flying: &[Arrival]) -> Done {
+        let ends = self.ends;
+        // What the plan held and the loop never came to.
+        if matches!(self.due, Due::Open { .. }) {
+            while let Some(arrival) = self.next_due(ends) {
+                if arrival.recorded {
+                    self.accounting[usize::from(arrival.operation)].in_flight += 1;
+                }
+            }
+        }
+        for arrival in flying.iter().chain(&self.ring).filter(|a| a.recorded) {
+            self.accounting[usize::from(arrival.operation)].in_flight += 1;
+        }
+        for session in &mut self.sessions.list {
+            session.ended |= session.locked;
+            session.locked = false;
+        }
+        let second = self.next_second.since(self.recording).0 / 1_000_000_000 - 1;
+        let last = std::mem::take(&mut self.interval.operations);
+        let _ =
+            self.lines.full.send((self.index, Box::new(IntervalSamples { second: second as u32, operations: last })));
+        self.done.sessions = self.sessions;
+        self.done.accounting = self.accounting;
+        self.done
+    }
+}
