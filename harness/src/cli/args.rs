@@ -267,7 +267,7 @@ fn named_url(text: &str) -> Result<(String, String), String> {
 fn budget(text: &str) -> Result<Budget, String> {
     one_of(text, &[("ci", Budget::Ci), ("thorough", Budget::Thorough)])
 }
-fn effort(text: &str) -> Result<Effort, String> {
+pub(super) fn effort(text: &str) -> Result<Effort, String> {
     one_of(text, &[("quick", Effort::Quick), ("standard", Effort::Standard)])
 }
 fn fail_on(text: &str) -> Result<FailOn, String> {

@@ -20,6 +20,7 @@ mod proxy;
 mod report;
 mod run;
 mod schema;
+mod selftest;
 mod serve;
 mod validate;
 
@@ -79,6 +80,8 @@ pub enum Command {
     Validate(validate::Args),
     /// Print the JSON Schema of scenarios, profiles or run.json, for editors and programs
     Schema(schema::Args),
+    /// Prove clock, pacer and percentiles on this machine, and say which rate it can be trusted with
+    Selftest(selftest::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page
@@ -134,6 +137,7 @@ pub fn dispatch(command: Command, global: &Global) -> Done {
         Command::Serve(args) => serve::run(&args),
         Command::Validate(args) => validate::run(&args, global),
         Command::Schema(args) => schema::run(&args),
+        Command::Selftest(args) => selftest::run(&args, global),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
         Command::Proxy(args) => Err(Failure::Said(proxy::run(args))),

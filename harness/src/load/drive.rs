@@ -458,7 +458,7 @@ fn raise_descriptor_limit(connections: u32) -> Result<(), LoadError> {
 }
 
 /// Runs a loop with a fine timer and, where one is given, on its processor.
-fn on_own_thread<T>(cpu: Option<usize>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn on_own_thread<T>(cpu: Option<usize>, work: impl FnOnce() -> T) -> T {
     // Failing to be exact is seen in the lag; it is no reason to end.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     if let Some(cpu) = cpu {

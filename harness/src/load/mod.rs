@@ -21,6 +21,7 @@ mod population;
 mod recorder;
 mod sampled;
 mod script;
+pub mod selftest;
 mod session;
 mod shared;
 #[cfg(test)]
