@@ -5,7 +5,8 @@ use std::process::Command;
 use serde_json::Value;
 
 fn selftest(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_assay")).arg("selftest").args(arguments).output().expect("assay runs");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_assay")).arg("selftest").args(arguments).output().expect("assay runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
 }

@@ -9,7 +9,7 @@ use assay::conformance;
 use assay::load::{Phase, Progress};
 use assay::record::{Grade, Verdict};
 use assay::run::Event;
-use assay::units::Nanos;
+use assay::units::{Nanos, Rate};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Global, tell};
@@ -172,6 +172,11 @@ impl Show {
                 )
             }
             Phase::Draining => "waiting for the last answers".to_owned(),
+            Phase::Trying { rate, held } => {
+                let text = format!("{}: {}", Rate(rate), if held { "held" } else { "missed" });
+                self.line(&format!("  {text}"));
+                text
+            }
         };
         match self.mode {
             Mode::Bar(_) if state.round.is_empty() => self.now(text),

@@ -43,12 +43,13 @@ pub fn run(args: &Args, global: &Global) -> Done {
             tell(format_args!("self-test: {step}"));
         }
     };
-    let seen = match selftest(&SelfTestOptions { quick: args.effort == Effort::Quick, cancel: &cancel, on_step: &on_step }) {
-        Ok(seen) => seen,
-        Err(LoadError::Cancelled) => return Ok(ExitCode::Interrupted),
-        Err(error @ LoadError::Internal(_)) => return Err(Failure::harness(error)),
-        Err(error) => return Err(Failure::Other(ExitCode::Target, error.to_string())),
-    };
+    let seen =
+        match selftest(&SelfTestOptions { quick: args.effort == Effort::Quick, cancel: &cancel, on_step: &on_step }) {
+            Ok(seen) => seen,
+            Err(LoadError::Cancelled) => return Ok(ExitCode::Interrupted),
+            Err(error @ LoadError::Internal(_)) => return Err(Failure::harness(error)),
+            Err(error) => return Err(Failure::Other(ExitCode::Target, error.to_string())),
+        };
     if global.json {
         let text = serde_json::to_string_pretty(&seen).map_err(Failure::harness)?;
         line(format_args!("{text}"));
@@ -68,7 +69,15 @@ fn show(seen: &SelfTest) {
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["idle policy", "at", "lag p50", "p99", "floor p50", "p99", "highest rate"]);
     let [p50, p99] = lag(&seen.spin);
-    table.add_row(["plain spin loop".to_owned(), Rate(10_000.0).to_string(), p50, p99, "-".into(), "-".into(), "-".into()]);
+    table.add_row([
+        "plain spin loop".to_owned(),
+        Rate(10_000.0).to_string(),
+        p50,
+        p99,
+        "-".into(),
+        "-".into(),
+        "-".into(),
+    ]);
     for policy in &seen.policies {
         let ([l50, l99], [f50, f99]) = (lag(&policy.lag), lag(&policy.floor));
         let highest = if policy.highest_per_s > 0.0 { Rate(policy.highest_per_s).to_string() } else { "none".into() };

@@ -232,8 +232,11 @@ impl Books {
         self.seconds.sort_by_key(|s| s.second);
         let start = Nanos(shared.start.load(Ordering::Acquire));
         let began = start + setup.warmup;
-        let recorded_s =
-            if self.interrupted || self.aborted.is_some() { after.at().since(began).as_secs_f64().min(self.duration_s) } else { self.duration_s };
+        let recorded_s = if self.interrupted || self.aborted.is_some() {
+            after.at().since(began).as_secs_f64().min(self.duration_s)
+        } else {
+            self.duration_s
+        };
         let mut all = Accounting::default();
         let mut operations = Vec::new();
         let mut responses = Vec::new();

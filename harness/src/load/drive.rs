@@ -118,8 +118,7 @@ pub fn drive_watched(
     thresholds: &[Threshold],
 ) -> Result<Driven, LoadError> {
     let here = |t: &&Threshold| t.topology.as_deref().is_none_or(|name| name == d.topology);
-    let abort: Vec<Threshold> =
-        thresholds.iter().filter(|t| t.abort_after.is_some()).filter(here).cloned().collect();
+    let abort: Vec<Threshold> = thresholds.iter().filter(|t| t.abort_after.is_some()).filter(here).cloned().collect();
     let setup = Setup::of(d)?;
     let scripts = d
         .workload
@@ -380,7 +379,9 @@ pub(crate) fn run(
             .into_iter()
             .zip(&setup.cpus)
             .map(|((live, stripe, connections, sessions, lines), cpu)| {
-                scope.spawn(move || on_own_thread(*cpu, || drive_share(shared, live, stripe, connections, sessions, lines)))
+                scope.spawn(move || {
+                    on_own_thread(*cpu, || drive_share(shared, live, stripe, connections, sessions, lines))
+                })
             })
             .collect();
         let before = Machine::now();

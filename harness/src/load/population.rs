@@ -138,16 +138,17 @@ impl Population {
     /// Logs in and revokes, so that there are tokens which must be refused.
     fn revoke(&mut self, target: &Target, tls: &TlsOptions, scripts: &[Script]) -> Result<(), LoadError> {
         let need = |why: String| {
-            Err(LoadError::Usage(format!("`tokens.revoked` needs revoked tokens, and {why}; hint: leave `revoked` out")))
+            Err(LoadError::Usage(format!(
+                "`tokens.revoked` needs revoked tokens, and {why}; hint: leave `revoked` out"
+            )))
         };
         if !target.has("revoke") || target.is_command("revoke") {
             return need(format!("the profile `{}` has no request `revoke`", target.profile.name));
         }
         self.revoked_use = Script::new(target, "revoke", &self.others)?.presents(target);
         let kind = if self.revoked_use == TokenUse::Refresh { "refresh" } else { "access" };
-        let sent = |s: &Script| {
-            matches!(s.role, Role::Present | Role::Refresh) && s.presents(target) == self.revoked_use
-        };
+        let sent =
+            |s: &Script| matches!(s.role, Role::Present | Role::Refresh) && s.presents(target) == self.revoked_use;
         if !scripts.iter().any(sent) {
             return need(format!("`revoke` takes {kind} tokens, which no operation of the mix presents"));
         }
@@ -178,7 +179,8 @@ impl Population {
         if target.stateful_access() {
             return Err(need("this server looks every access token up"));
         }
-        let key = sampled::signing_key(target).ok_or_else(|| need("the profile names no signing key that can be read"))?;
+        let key =
+            sampled::signing_key(target).ok_or_else(|| need("the profile names no signing key that can be read"))?;
         let model = self.sessions.first().map(|s| String::from_utf8_lossy(&s.access).into_owned()).unwrap_or_default();
         let model = Forge::of(&model).ok_or_else(|| need("the access tokens are not JWTs"))?;
         let named = model.header.get("alg").and_then(|alg| alg.as_str().map(str::to_owned)).unwrap_or_default();

@@ -536,8 +536,7 @@ fn tokens_signed_here_are_as_good_as_logins() {
         "tokens": {"sessions": 20_000, "sign": true},
     }));
     // The double's tokens are no JWTs, so that there is nothing to sign after.
-    let refused =
-        Population::prepare(&rig.target, &workload, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false));
+    let refused = Population::prepare(&rig.target, &workload, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false));
     assert!(matches!(&refused, Err(LoadError::Usage(why)) if why.contains("not JWTs")), "{refused:?}");
 
     let key = sampled::signing_key(&rig.target).unwrap();
@@ -589,11 +588,14 @@ fn a_missed_threshold_that_says_so_ends_the_load() {
     }));
     let mut population = rig.prepare(&workload);
     rig.server.access.lock().unwrap().clear();
-    let thresholds: Vec<crate::scenario::Threshold> =
-        ["failed.count < 100000", "failed.ratio in elsewhere < 1% or abort after 0s", "failed.ratio < 1% or abort after 0s"]
-            .iter()
-            .map(|t| t.parse().unwrap())
-            .collect();
+    let thresholds: Vec<crate::scenario::Threshold> = [
+        "failed.count < 100000",
+        "failed.ratio in elsewhere < 1% or abort after 0s",
+        "failed.ratio < 1% or abort after 0s",
+    ]
+    .iter()
+    .map(|t| t.parse().unwrap())
+    .collect();
     let driven = rig.drive_held_to(&workload, &mut population, &thresholds);
     assert_eq!(driven.record.aborted_by.as_deref(), Some("failed.ratio < 1% or abort after 0s"));
     assert!(!driven.interrupted && driven.record.duration_s < 300.0);

@@ -112,9 +112,8 @@ fn part(threshold: &Threshold, record: &LoadRecord, intervals: &[Interval], wind
     }
     match threshold.metric {
         Metric::Time(Clock::Response, _) => {
-            let wanted = |i: &&Interval| {
-                within(i.second) && i.outcome == "completed" && is_meant(threshold, &i.operation)
-            };
+            let wanted =
+                |i: &&Interval| within(i.second) && i.outcome == "completed" && is_meant(threshold, &i.operation);
             for interval in intervals.iter().filter(wanted) {
                 reading.add_times(interval.histogram()?);
             }

@@ -48,6 +48,7 @@ fn event_data(c: u32, generation: u32) -> epoll::EventData {
 impl<'a> Worker<'a> {
     /// A loop with its share of connections. Nothing is opened yet.
     pub fn new(ledger: Ledger<'a>, connections: usize) -> Result<Worker<'a>, LoadError> {
+        debug_assert_eq!(ledger.shared.streams, 1, "HTTP/1.1 has one request at a time on a connection");
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| LoadError::Machine(format!("epoll: {e}")))?;
         Ok(Worker {

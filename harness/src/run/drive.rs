@@ -7,9 +7,9 @@ use super::ask::Ask;
 use super::error::RunError;
 use super::event::Event;
 use crate::launch::CpuPlan;
-use crate::load::{self, Drive, Driven, Population, Progress};
+use crate::load::{self, Drive, Driven, LoadError, Population, Progress};
 use crate::record::Redactor;
-use crate::scenario::Workload;
+use crate::scenario::{Find, Threshold, Workload};
 use crate::wire::TlsOptions;
 
 /// The generator's processors.
@@ -41,8 +41,29 @@ impl<'a> Wheel<'a> {
         Wheel { ask, workload, redactor, cpus: cpus.generator.iter().map(|cpu| *cpu as usize).collect(), apart }
     }
 
+    /// Drives the workload as written: held to thresholds that may end it, or in search of the highest rate.
+    pub fn drive_held(&self, arm: &mut Armed, thresholds: &[Threshold]) -> Result<Driven, RunError> {
+        let search = self.workload.find == Some(Find::MaxRate);
+        self.with(arm, Turn::default(), |drive, population| {
+            if search {
+                load::find_max_rate(drive, population, thresholds)
+            } else {
+                load::drive_watched(drive, population, thresholds)
+            }
+        })
+    }
+
     /// Drives one turn, with sessions prepared before if there are none yet.
     pub fn drive(&self, arm: &mut Armed, turn: Turn) -> Result<Driven, RunError> {
+        self.with(arm, turn, load::drive)
+    }
+
+    fn with(
+        &self,
+        arm: &mut Armed,
+        turn: Turn,
+        act: impl FnOnce(&Drive<'_>, &mut Population) -> Result<Driven, LoadError>,
+    ) -> Result<Driven, RunError> {
         let tls = TlsOptions::default();
         let name = arm.name.clone();
         let on_progress = |progress: &Progress| (self.ask.listen)(Event::Load { topology: &name, progress });
@@ -67,6 +88,6 @@ impl<'a> Wheel<'a> {
             on_progress: &on_progress,
             cancel: self.ask.cancel,
         };
-        load::drive(&drive, population).map_err(RunError::load(&name))
+        act(&drive, population).map_err(RunError::load(&name))
     }
 }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::arms::{Armed, Arms, stopped};
 use super::ask::Ask;
 use super::compare::compare;
-use super::drive::{Turn, Wheel};
+use super::drive::Wheel;
 use super::environment::environment;
 use super::error::RunError;
 use super::event::Event;
@@ -15,8 +15,9 @@ use crate::clock;
 use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
-use crate::record::{Answer, ExitCode, Level, Redactor, Run, SCHEMA_VERSION, ThresholdOutcome, Warning};
-use crate::scenario::{FailOn, Threshold};
+use crate::record::{Answer, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, ThresholdOutcome, Warning};
+use crate::scenario::{FailOn, Threshold, Workload};
+use crate::units::Rate;
 
 /// A run that has ended.
 #[derive(Debug)]
@@ -215,10 +216,12 @@ impl State {
     }
 
     fn drive(&mut self, ask: &Ask<'_>, arm: &mut Armed) -> Result<(), RunError> {
-        let Some(workload) = &ask.scenario.load else { return Ok(()) };
+        let Some(workload) = ask.scenario.load.clone().map(Workload::plain) else { return Ok(()) };
         let redactor = self.redactor.clone();
-        let wheel = Wheel::new(ask, workload, &redactor, &self.cpus);
-        let mut driven = wheel.drive(arm, Turn::default())?;
+        let thresholds: Vec<Threshold> = ask.scenario.thresholds.iter().filter_map(|t| t.parse().ok()).collect();
+        let wheel = Wheel::new(ask, &workload, &redactor, &self.cpus);
+        let mut driven = wheel.drive_held(arm, &thresholds)?;
+        self.say_of_load(ask, &driven.record);
         let file = format!("load-{}.hlog", arm.name);
         let mut text = Vec::new();
         match write_hlog(&driven, &mut text) {
@@ -234,13 +237,36 @@ impl State {
         }
         self.run.loads.push(driven.record.clone());
         self.loads.push(Judged { record: driven.record, intervals: driven.intervals });
-        let thresholds: Vec<Threshold> = ask.scenario.thresholds.iter().filter_map(|t| t.parse().ok()).collect();
         self.run.thresholds = judge(&thresholds, &self.loads);
         if driven.interrupted { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
+    /// What a load found beside its numbers.
+    fn say_of_load(&mut self, ask: &Ask<'_>, load: &LoadRecord) {
+        for finding in &load.findings {
+            self.warn(ask, Warning::new("under-load", format!("under load: {finding}")).at(&load.topology));
+        }
+        if let Some(expression) = &load.aborted_by {
+            let text = format!("`{expression}` was missed and ended the load after {:.1} s", load.duration_s);
+            self.warn(ask, Warning::new("aborted", text).at(&load.topology));
+        }
+        if let Some(found) = &load.found {
+            let (rate, low, high) = (Rate(found.rate_per_s), Rate(found.low_per_s), Rate(found.high_per_s));
+            self.run.notes.push(if found.at_least {
+                format!("{}: every threshold held at {rate}, the highest rate that was to be tried.", load.topology)
+            } else {
+                format!(
+                    "{}: the highest rate at which every threshold held was {rate} ({low} to {high}; {} tries).",
+                    load.topology,
+                    found.tries.len()
+                )
+            });
+        }
+    }
+
     fn compare(&mut self, ask: &Ask<'_>, arms: &mut Arms) -> Result<(), RunError> {
-        let (Some(workload), Some(asked)) = (&ask.scenario.load, &ask.scenario.compare) else { return Ok(()) };
+        let load = ask.scenario.load.clone().map(Workload::plain);
+        let (Some(workload), Some(asked)) = (&load, &ask.scenario.compare) else { return Ok(()) };
         let redactor = self.redactor.clone();
         let wheel = Wheel::new(ask, workload, &redactor, &self.cpus);
         self.run.comparisons = compare(&wheel, arms, asked, workload.seed, &mut self.run.warnings)?;
