@@ -65,7 +65,9 @@ fn every_check_names_the_flaws_that_kill_it() {
     for check in catalogue() {
         let mut by_table: Vec<&str> = flaws.iter().filter(|f| f.kills.contains(&check.id)).map(|f| f.name).collect();
         let mut told = check.flaws.to_vec();
+        // The server and the proxy may both have a flaw of one name.
         by_table.sort_unstable();
+        by_table.dedup();
         told.sort_unstable();
         if by_table != told {
             wrong.push(format!("{}: the check says {told:?}, the tables say {by_table:?}", check.id));

@@ -8,15 +8,21 @@ use super::descriptor::Check;
 /// The families in the order of the catalogue.
 const FAMILIES: &[&[Check]] = &[
     checks::issue::CHECKS,
+    checks::issue_refusal::CHECKS,
+    checks::issue_tokens::CHECKS,
     checks::structure::CHECKS,
     checks::signature::CHECKS,
     checks::time::CHECKS,
+    checks::time_spread::CHECKS,
     checks::types::CHECKS,
     checks::claim::CHECKS,
+    checks::claim_rights::CHECKS,
     checks::refresh::CHECKS,
     checks::revoke::CHECKS,
     checks::verify::CHECKS,
     checks::bearer::CHECKS,
+    checks::leak::CHECKS,
+    checks::proxy::CHECKS,
 ];
 
 /// Every check, in the order of the catalogue.

@@ -9,6 +9,7 @@ mod answer;
 mod calibrate;
 mod catalogue;
 pub mod checks;
+mod crowd;
 mod descriptor;
 mod engine;
 mod forger;
@@ -25,6 +26,7 @@ pub mod window;
 
 pub use answer::{Answer, Axis, challenges};
 pub use catalogue::{catalogue, find};
+pub use crowd::Worker;
 pub use descriptor::{Check, Cost, Isolation, Levels, Need, cost};
 pub use engine::{Event, Examination, Findings, capabilities, examine};
 pub use forger::{Forger, decode, fresh_id};

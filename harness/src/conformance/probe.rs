@@ -13,6 +13,7 @@ use crate::units::Nanos;
 use crate::wire::{Connection, TlsOptions, WireError, encode};
 
 use super::answer::{Answer, Axis};
+use super::crowd::{self, Worker};
 use super::descriptor::{Check, Need};
 use super::engine::Event;
 use super::forger::Forger;
@@ -363,20 +364,7 @@ impl<'a> Probe<'a> {
         let sent = clock::mono();
         let result = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
         let received = clock::mono();
-        let (axis, reply) = match result {
-            Ok(reply) => {
-                let meaning = target.judge(operation, &reply);
-                (Answer::axis_of(&meaning, reply.status), Some(reply))
-            }
-            Err(WireError::Timeout { .. }) => (Axis::Hung, None),
-            Err(error @ WireError::Refused { .. }) => {
-                return Err(Stop::Inconclusive(format!("the target cannot be reached: {error}")));
-            }
-            Err(error @ (WireError::Local { .. } | WireError::NotAllowed { .. } | WireError::Address { .. })) => {
-                return Err(Stop::Harness(error.to_string()));
-            }
-            Err(error) => (Axis::Dropped(error.kind().to_owned()), None),
-        };
+        let (axis, reply) = crowd::axis(target, operation, result)?;
         Ok(Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received })
     }
 
@@ -458,6 +446,25 @@ impl<'a> Probe<'a> {
             answers.push(Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received });
         }
         Ok(answers)
+    }
+
+    /// Several callers at the same time, each with a connection of its own and `within` to end: what each of them
+    /// returned.
+    ///
+    /// # Errors
+    /// The first error of a worker; or the run ends.
+    pub fn crowd<R: Send>(
+        &mut self,
+        workers: usize,
+        within: Duration,
+        work: impl Fn(usize, &mut Worker<'_>) -> Result<R, Stop> + Sync,
+    ) -> Result<Vec<R>, Stop> {
+        self.guard()?;
+        self.epoch = self.session.next_epoch();
+        let within = within.min(self.deadline.since(clock::mono()).duration());
+        let (results, requests) = crowd::crowd(self.session, workers, within, work);
+        self.outcome.requests += requests;
+        results
     }
 
     /// Calls an admin hook of the profile.

@@ -192,6 +192,11 @@ impl<'a> Session<'a> {
         self.logins.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a login that went past the probe.
+    pub fn count_one_login(&self) {
+        self.count_login();
+    }
+
     /// A number that no other probe has.
     pub(super) fn next_epoch(&self) -> u64 {
         self.epochs.fetch_add(1, Ordering::Relaxed)

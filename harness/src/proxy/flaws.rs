@@ -52,17 +52,17 @@ macro_rules! flaws {
 
 flaws! {
     StripAuthorization "strip-authorization" "the Authorization header does not reach the server"
-        kills ["proxy-auth-forwarded"] also ["proxy-parity"];
+        kills ["proxy-auth-forwarded"] also ["*"];
     RetryPost "retry-post" "a POST whose reply does not come, or is a server error, is sent once more"
         kills ["proxy-post-retry"] also [];
     CachePost "cache-post" "replies to POST are kept and given to whoever asks for the same path"
-        kills ["proxy-cache-token"] also ["proxy-parity"];
+        kills ["proxy-cache-token"] also ["*"];
     IgnoreAuthorization "ignore-authorization" "replies to GET are kept and given to whoever asks, with whatever token"
-        kills ["proxy-cache-authz"] also ["proxy-parity"];
+        kills ["proxy-cache-authz"] also ["*"];
     Rewrite401 "rewrite-401" "401 becomes 403 without a challenge"
-        kills ["proxy-parity"] also ["proxy-auth-forwarded"];
+        kills ["proxy-parity"] also ["*"];
     RewriteCacheControl "rewrite-cache-control" "Cache-Control becomes `public, max-age=60`, and Pragma goes"
-        kills ["proxy-no-store-kept"] also ["proxy-parity"];
+        kills ["proxy-no-store-kept"] also ["proxy-parity" "issue-no-store" "refresh-http" "bearer-cacheable"];
     TinyBuffer "tiny-buffer" "an Authorization header above 1 KiB is answered with 502"
         kills ["proxy-header-limit"] also ["proxy-parity"];
     StripThenTrust "strip-then-trust" "a header that Connection lists is stripped, and a request left without a token is sent with the last good one"
@@ -72,7 +72,7 @@ flaws! {
     JoinHeaders "join-headers" "of several Authorization headers the last alone is passed on"
         kills ["proxy-dup-authorization"] also ["proxy-parity"];
     PooledIdentity "pooled-identity" "while several requests are on their way, all carry the token of the first"
-        kills ["proxy-conn-reuse"] also [];
+        kills ["proxy-conn-reuse"] also ["*"];
     HostHeaderIssuer "host-header-issuer" "issuer and addresses in discovery documents take the host that the client names"
         kills ["proxy-issuer"] also ["proxy-parity"];
     LogQuery "log-query" "the access log holds queries and Authorization headers"

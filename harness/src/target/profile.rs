@@ -61,7 +61,7 @@ pub struct Profile {
     #[serde(default)]
     pub tokens: TokenKinds,
     /// What can be asked: `issue`, `refresh`, `revoke`, `keys`, `verify.<any name>`, and `scoped`, a protected request
-    /// that needs a scope which the user's tokens have.
+    /// that needs a scope which the user's tokens have, and `owned`, one for an object that is the first user's alone.
     pub operations: IndexMap<String, Operation>,
     /// Where the resource's reply names the caller: a JSON pointer, `header:NAME` or `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,144 @@
+//! How do several callers ask at the same time? Workers, each with a connection of its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock;
+use crate::target::{Issued, Target, Vars};
+use crate::units::Nanos;
+use crate::wire::{Connection, Reply, TlsOptions, WireError, encode};
+
+use super::answer::{Answer, Axis};
+use super::probe::Stop;
+use super::session::{PATIENCE, Session};
+
+/// One of several callers.
+pub struct Worker<'a> {
+    session: &'a Session<'a>,
+    target: &'a Target,
+    connection: Option<Connection>,
+    until: Nanos,
+    requests: &'a AtomicU64,
+}
+
+impl<'a> Worker<'a> {
+    /// The target.
+    pub fn target(&self) -> &'a Target {
+        self.target
+    }
+
+    /// Whether the time given is over, or the run has ended.
+    pub fn over(&self) -> bool {
+        self.session.cancelled() || clock::mono() >= self.until
+    }
+
+    /// Asks over the worker's connection; a target that fails is an answer.
+    ///
+    /// # Errors
+    /// Where the request cannot be made, our own machine fails, or the run ends.
+    pub fn ask(&mut self, operation: &str, vars: &Vars) -> Result<Answer, Stop> {
+        let request = self
+            .target
+            .request(operation, vars)
+            .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
+        if self.session.cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let bytes = encode(&request, &self.target.endpoint);
+        let sent = clock::mono();
+        let result = self.exchange(&bytes);
+        let received = clock::mono();
+        let (axis, reply) = axis(self.target, operation, result)?;
+        Ok(Answer { operation: operation.to_owned(), request, token: None, reply, axis, sent, received })
+    }
+
+    /// Asks with a token.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub fn ask_with(&mut self, operation: &str, token: &str) -> Result<Answer, Stop> {
+        let mut answer = self.ask(operation, &Vars::with_token(token))?;
+        answer.token = Some(token.to_owned());
+        Ok(answer)
+    }
+
+    /// The tokens of an answer that was accepted.
+    pub fn tokens(&self, answer: &Answer) -> Option<Issued> {
+        let reply = answer.reply.as_ref().filter(|_| answer.accepted())?;
+        self.target.tokens(reply, &answer.operation).ok()
+    }
+
+    /// Logs in as somebody.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub fn login(&mut self, vars: &Vars) -> Result<(Answer, Option<Issued>), Stop> {
+        self.session.count_login();
+        let answer = self.ask("issue", vars)?;
+        let issued = self.tokens(&answer);
+        Ok((answer, issued))
+    }
+
+    fn exchange(&mut self, bytes: &[u8]) -> Result<Reply, WireError> {
+        let kept = self.connection.take().and_then(|mut connection| connection.is_usable().then_some(connection));
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => Connection::open(&self.target.endpoint, &TlsOptions::default(), PATIENCE)?,
+        };
+        let reply = connection.exchange(bytes, false, PATIENCE)?;
+        if !reply.closes {
+            self.connection = Some(connection);
+        }
+        Ok(reply)
+    }
+}
+
+/// What an exchange means, or why nothing can be said of the target.
+pub(super) fn axis(
+    target: &Target,
+    operation: &str,
+    result: Result<Reply, WireError>,
+) -> Result<(Axis, Option<Reply>), Stop> {
+    Ok(match result {
+        Ok(reply) => {
+            let meaning = target.judge(operation, &reply);
+            (Answer::axis_of(&meaning, reply.status), Some(reply))
+        }
+        Err(WireError::Timeout { .. }) => (Axis::Hung, None),
+        Err(error @ WireError::Refused { .. }) => {
+            return Err(Stop::Inconclusive(format!("the target cannot be reached: {error}")));
+        }
+        Err(error @ (WireError::Local { .. } | WireError::NotAllowed { .. } | WireError::Address { .. })) => {
+            return Err(Stop::Harness(error.to_string()));
+        }
+        Err(error) => (Axis::Dropped(error.kind().to_owned()), None),
+    })
+}
+
+/// Runs `work` once for every worker, side by side; what they return, by worker, and how many requests they sent.
+pub(super) fn crowd<'a, R: Send>(
+    session: &'a Session<'a>,
+    workers: usize,
+    within: Duration,
+    work: impl Fn(usize, &mut Worker<'_>) -> Result<R, Stop> + Sync,
+) -> (Result<Vec<R>, Stop>, u64) {
+    let requests = AtomicU64::new(0);
+    let until = clock::mono() + within.into();
+    let results: Vec<Result<R, Stop>> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..workers)
+            .map(|number| {
+                let (work, requests) = (&work, &requests);
+                scope.spawn(move || {
+                    let mut worker = Worker { session, target: session.target, connection: None, until, requests };
+                    work(number, &mut worker)
+                })
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(Stop::Harness("a worker of a check broke".into()))))
+            .collect()
+    });
+    (results.into_iter().collect(), requests.into_inner())
+}
