@@ -10,6 +10,9 @@ use super::{Done, Failure, Global, profile};
 
 /// Examines.
 pub fn run(args: &CheckArgs, global: &Global) -> Done {
+    if args.kill_matrix {
+        return super::kill_matrix::run(args.budget.unwrap_or_default(), &args.only, global);
+    }
     let place = args.out.clone().map_or(Place::Nowhere, Place::At);
     let how = &args.target.how;
     let (scenario, text, folder, profile) = match (&args.scenario, &args.target.target) {

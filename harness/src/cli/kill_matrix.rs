@@ -14,7 +14,7 @@ use super::{Done, Failure, Global, line, serve, tell};
 const SIDE_BY_SIDE: usize = 6;
 
 /// Every flaw there is, of the server and of the proxy.
-pub fn flaws() -> Vec<Flaw> {
+fn flaws() -> Vec<Flaw> {
     let server = serve::flaws().into_iter().map(|f| Flaw {
         name: f.name,
         breaks: f.breaks,

@@ -8,8 +8,7 @@ mod compare;
 mod completions;
 mod explain;
 mod guard;
-#[allow(dead_code, reason = "called by `assay check`")]
-pub mod kill_matrix;
+mod kill_matrix;
 mod list;
 mod load;
 mod man;

@@ -460,6 +460,7 @@ mod tests {
         let cell = Cell {
             setup: Setup {
                 algorithm: "HS256".into(),
+                dialect: "simple",
                 settings: BTreeMap::new(),
                 proxied: false,
                 flaw: Some((super::super::Side::Server, "f")),

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::record::{CheckRecord, Redactor};
 use crate::scenario::Budget;
 use crate::target::Target;
+use crate::wire::{Connection, TlsOptions, encode};
 
 use super::descriptor::Check;
 use super::engine::{Examination, Findings, examine};
@@ -168,8 +169,11 @@ fn round(matrix: &Matrix<'_>, cells: &[Cell]) -> Vec<(Found, u64)> {
 fn examined(matrix: &Matrix<'_>, cell: &Cell) -> Result<Findings, String> {
     let profile = cell.setup.profile()?;
     let running = (matrix.start)(&cell.setup)?;
-    let target =
-        |url: &str| Target::new(profile.clone(), url, running.admin.as_deref(), &[]).map_err(|error| error.to_string());
+    let target = |url: &str| {
+        let mut target = Target::new(profile.clone(), url, running.admin.as_deref(), &[]).map_err(|e| e.to_string())?;
+        discover(&mut target)?;
+        Ok::<_, String>(target)
+    };
     let front = target(&running.url)?;
     let peer = running.peer.as_deref().map(target).transpose()?;
     let mut selection = Selection::everything();
@@ -186,6 +190,19 @@ fn examined(matrix: &Matrix<'_>, cell: &Cell) -> Result<Findings, String> {
         on_event: &|_| {},
         cancel: matrix.cancel,
     })
+}
+
+/// Fetches the discovery document, where the profile names one.
+fn discover(target: &mut Target) -> Result<(), String> {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+    let Some(path) = target.discovery_path().map(str::to_owned) else { return Ok(()) };
+    let request = http::Request::get(&path).body(bytes::Bytes::new()).map_err(|e| format!("{path}: {e}"))?;
+    let reply = Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE)
+        .and_then(|mut connection| connection.exchange(&encode(&request, &target.endpoint), false, PATIENCE))
+        .map_err(|e| format!("{path}: {e}"))?;
+    let document = reply.json().ok_or_else(|| format!("{path}: expected a JSON document, saw {}", reply.status))?;
+    target.set_discovery(&document);
+    Ok(())
 }
 
 impl MatrixReport {

@@ -45,6 +45,30 @@ const SENTINELS: &[&str] = &[
 /// waits to see whether it does.
 const ALSO_SECONDS: u32 = 3;
 
+/// A dialect of the reference server, and how it is spoken to.
+struct Spoken {
+    name: &'static str,
+    profile: &'static str,
+    /// Its variant; in the first dialect variants name the algorithm.
+    variant: Option<&'static str>,
+    algorithm: &'static str,
+    settings: &'static [(&'static str, &'static str)],
+}
+
+/// The first one carries the flaws that need none.
+const DIALECTS: &[Spoken] = &[
+    Spoken { name: "simple", profile: "reference", variant: None, algorithm: "HS256", settings: &[] },
+    Spoken { name: "oauth", profile: "reference-oauth", variant: None, algorithm: "HS256", settings: &[] },
+    Spoken { name: "oidc", profile: "reference-oauth", variant: Some("oidc"), algorithm: "RS256", settings: &[] },
+    Spoken {
+        name: "rfc9068",
+        profile: "reference-oauth",
+        variant: Some("rfc9068"),
+        algorithm: "HS256",
+        settings: &[("rfc9068", "on"), ("issuer", "https://tokens.test"), ("audience", "shop")],
+    },
+];
+
 /// Whose flaw it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -60,6 +84,8 @@ pub enum Side {
 pub struct Setup {
     /// The algorithm that tokens are signed with.
     pub algorithm: String,
+    /// The dialect that is spoken to it: `simple`, `oauth`, `oidc`, `rfc9068`.
+    pub dialect: &'static str,
     /// Further settings of the reference server by name.
     pub settings: BTreeMap<String, String>,
     /// Behind the embedded proxy.
@@ -86,16 +112,31 @@ impl Setup {
         let settings = [("hash", "none"), ("issuer", "https://issuer.example"), ("audience", "assay")];
         Setup {
             algorithm: algorithm.to_owned(),
+            dialect: DIALECTS[0].name,
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             proxied: false,
             flaw: None,
         }
     }
 
+    /// The clean server of a dialect.
+    fn speaking(spoken: &Spoken) -> Setup {
+        let mut setup = Setup { dialect: spoken.name, ..Setup::clean(spoken.algorithm) };
+        setup.settings.extend(spoken.settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        setup
+    }
+
+    fn spoken(&self) -> &'static Spoken {
+        DIALECTS.iter().find(|d| d.name == self.dialect).unwrap_or(&DIALECTS[0])
+    }
+
     /// What a reader calls it: `HS256`, `HS256 allow-none`, `HS256 proxied`.
     pub fn name(&self) -> String {
         let mut name = self.algorithm.clone();
-        let clean = Setup::clean(&self.algorithm);
+        if self.dialect != DIALECTS[0].name {
+            name.push_str(&format!(" {}", self.dialect));
+        }
+        let clean = Setup { algorithm: self.algorithm.clone(), ..Setup::speaking(self.spoken()) };
         for (setting, value) in self.settings.iter().filter(|(s, v)| clean.settings.get(*s) != Some(v)) {
             name.push_str(&format!(" {setting}={value}"));
         }
@@ -118,14 +159,11 @@ impl Setup {
     /// # Errors
     /// A fault of ours: the built-in profile does not know the algorithm.
     pub fn profile(&self) -> Result<Profile, String> {
-        let rfc9068 = self.settings.contains_key("rfc9068");
-        let variant = match self.algorithm.as_str() {
-            _ if rfc9068 => Some("rfc9068".to_owned()),
-            "HS256" => None,
-            other => Some(other.to_ascii_lowercase()),
-        };
+        let spoken = self.spoken();
+        let by_algorithm = (self.algorithm != ALGORITHMS[0]).then(|| self.algorithm.to_ascii_lowercase());
+        let variant = spoken.variant.or(by_algorithm.as_deref().filter(|_| spoken.profile == DIALECTS[0].profile));
         let mut profile =
-            load("reference", variant.as_deref(), Path::new(".")).map_err(|e| format!("the built-in profile: {e}"))?;
+            load(spoken.profile, variant, Path::new(".")).map_err(|e| format!("the built-in profile: {e}"))?;
         let setting = |name: &str| self.settings.get(name).cloned();
         let seconds = |name: &str| setting(name).and_then(|text| text.parse::<Span>().ok()).map(|s| s.0.as_secs_f64());
         if let Some(issuer) = setting("issuer") {
@@ -148,19 +186,22 @@ impl Setup {
 
     /// The setup that a flaw needs, or why there is none.
     fn of(flaw: &Flaw, algorithm: &str, checks: &[&'static Check]) -> Result<Setup, String> {
-        let mut setup = Setup::clean(algorithm);
-        for need in flaw.needs {
-            match need.strip_prefix("--").map(|flag| flag.split_once('=').unwrap_or((flag, "on"))) {
+        let dialect = flaw.needs.iter().find_map(|need| need.strip_prefix("dialect="));
+        let mut setup = match dialect {
+            None => Setup::clean(algorithm),
+            Some(name) => DIALECTS
+                .iter()
+                .find(|d| d.name == name)
+                .map(Setup::speaking)
+                .ok_or_else(|| format!("the reference server does not speak the dialect {name}"))?,
+        };
+        for need in flaw.needs.iter().filter_map(|need| need.strip_prefix("--")) {
+            match need.split_once('=') {
                 Some(("alg", value)) => setup.algorithm = value.to_owned(),
-                Some(("rfc9068", _)) => {
-                    for (name, value) in [("rfc9068", "on"), ("issuer", "https://tokens.test"), ("audience", "shop")] {
-                        setup.settings.insert(name.to_owned(), value.to_owned());
-                    }
-                }
-                Some((name, value)) => {
+                given => {
+                    let (name, value) = given.unwrap_or((need, "on"));
                     setup.settings.insert(name.to_owned(), value.to_owned());
                 }
-                None => return Err(format!("no server here speaks what it needs ({need})")),
             }
         }
         setup.proxied = flaw.side == Side::Proxy || checks.iter().any(|c| c.group == "PROXY");
@@ -228,6 +269,10 @@ fn baselines(matrix: &Matrix<'_>, only: &Only, flawed: &[Cell]) -> Vec<Cell> {
         for algorithm in ALGORITHMS {
             let all = matrix.catalogue.iter().filter(|c| c.group != "PROXY").map(|c| c.id);
             wanted.entry(Setup::clean(algorithm)).or_default().extend(all);
+        }
+        for dialect in DIALECTS {
+            let all = matrix.catalogue.iter().filter(|c| c.group != "PROXY").map(|c| c.id);
+            wanted.entry(Setup::speaking(dialect)).or_default().extend(all);
         }
     }
     wanted
