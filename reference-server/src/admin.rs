@@ -229,7 +229,7 @@ async fn freeze(Shared(state): Server, request: Request) -> Response {
 async fn counters(Shared(state): Server) -> Response {
     let mut all: serde_json::Map<String, Value> =
         state.counters.all().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
-    all.insert("sessions".to_owned(), json!(state.store.sweep(state.clock.now()).await.unwrap_or(0)));
+    all.insert("remembered".to_owned(), json!(state.store.sweep(state.clock.now()).await.unwrap_or(0)));
     reply::json(StatusCode::OK, &Value::Object(all))
 }
 

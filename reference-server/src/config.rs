@@ -6,6 +6,7 @@ use crate::algorithm::Algorithm;
 use crate::client::ClientConfig;
 use crate::flaws::FlawSet;
 use crate::sealing::Encryption;
+use crate::store::StoreConfig;
 use crate::users::{Hash, UserConfig};
 
 /// The password of the development users.
@@ -56,6 +57,8 @@ pub struct Config {
     pub refresh_lifetime: Duration,
     /// The end of a session counted from its login, however often it is refreshed.
     pub absolute_lifetime: Duration,
+    /// Where used and revoked tokens are kept.
+    pub store: StoreConfig,
     /// A refresh gives a new refresh token and uses the old one up.
     pub rotate: bool,
     /// How long a used refresh token may come again and gets the same successor.
@@ -105,6 +108,7 @@ impl Default for Config {
             access_lifetime: Duration::from_secs(5 * 60),
             refresh_lifetime: Duration::from_secs(24 * 3600),
             absolute_lifetime: Duration::from_secs(30 * 24 * 3600),
+            store: StoreConfig::Memory,
             rotate: true,
             grace: Duration::ZERO,
             leeway: Duration::ZERO,

@@ -80,4 +80,5 @@ pub use keys::KeyError;
 pub use sealing::Encryption;
 pub use serve::{ServeArgs, run, serve};
 pub use state::StartError;
+pub use store::StoreConfig;
 pub use users::{Hash, UserConfig};

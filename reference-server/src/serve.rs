@@ -19,6 +19,7 @@ use crate::config::{Config, DEVELOPMENT_PASSWORD, duration};
 use crate::flaws::{FlawId, FlawSet};
 use crate::sealing::Encryption;
 use crate::state::StartError;
+use crate::store::StoreConfig;
 use crate::users::{Hash, UserConfig};
 
 /// The arguments of `assay serve` and of the `reference-server` program.
@@ -51,6 +52,9 @@ pub struct ServeArgs {
     /// When a session ends, counted from its login, however often it is refreshed
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub absolute_lifetime: Option<Duration>,
+    /// Where used and revoked tokens are kept: `memory`, or `redb:FILE`, which survives the process
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<StoreConfig>,
     /// A refresh gives a new refresh token and uses the old one up (the default)
     #[arg(long, overrides_with = "no_rotate")]
     pub rotate: bool,
@@ -95,6 +99,7 @@ impl ServeArgs {
         config.flaws = FlawSet::of(&self.flaws);
         config.hash = self.hash.unwrap_or(config.hash);
         config.encryption = self.encrypt.or(config.encryption);
+        config.store = self.store.clone().unwrap_or(config.store);
         config.access_lifetime = self.access_lifetime.unwrap_or(config.access_lifetime);
         config.refresh_lifetime = self.refresh_lifetime.unwrap_or(config.refresh_lifetime);
         config.absolute_lifetime = self.absolute_lifetime.unwrap_or(config.absolute_lifetime);

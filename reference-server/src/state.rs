@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::flaws::{FlawId, FlawSet};
 use crate::keys::{Key, KeyError, KeyRing};
 use crate::sealing::Sealer;
-use crate::store::{Memory, RotationRules, Store};
+use crate::store::{RotationRules, Store};
 use crate::token::Purpose;
 use crate::users::Users;
 use crate::verify::{Gate, Place};
@@ -24,6 +24,9 @@ pub enum StartError {
     /// Two values of the configuration contradict each other.
     #[error("{0}")]
     Config(String),
+    /// The token store cannot be opened.
+    #[error("the token store: {0}")]
+    Store(String),
     /// An address cannot be bound, or a file not be read.
     #[error("{what}: {source}")]
     Io {
@@ -245,7 +248,7 @@ impl State {
             keys: KeyRing::new(key, others, published),
             sealer,
             users,
-            store: Store::Memory(Memory::new()),
+            store: Store::open(&config.store).map_err(|error| StartError::Store(error.0))?,
             gates: Gates::of(&config),
             rotation: RotationRules {
                 grace_s: if config.flaws.has(FlawId::Grace600) { 600.0 } else { config.grace.as_secs_f64() },

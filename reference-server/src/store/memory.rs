@@ -112,7 +112,10 @@ impl Memory {
                 session.ended = session.ended.filter(|expires| *expires > now);
                 session.ended.is_some() || !session.used.is_empty() || !session.revoked.is_empty()
             });
-            left += shard.len();
+            left += shard
+                .values()
+                .map(|session| session.used.len() + session.revoked.len() + usize::from(session.ended.is_some()))
+                .sum::<usize>();
         }
         left
     }

@@ -3,9 +3,15 @@
 //! A genuine signature makes a refresh token good until the store says otherwise, so that live tokens cost nothing: remembered are used
 //! tokens and ended sessions, each until the token would have expired anyway.
 
+mod embedded;
 mod memory;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use memory::Memory;
+use std::path::PathBuf;
+
+use embedded::Embedded;
+use memory::Memory;
 
 /// A refresh token at the door.
 #[derive(Debug, Clone, Copy)]
@@ -52,18 +58,47 @@ pub(crate) struct RotationRules {
 }
 
 /// The store could not answer; the caller says 503.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the token store does not answer: {0}")]
 pub(crate) struct StoreError(pub(crate) String);
 
-/// Where it is kept.
+/// Where used and revoked tokens are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In the process: fast, and gone with it.
+    #[default]
+    Memory,
+    /// In this file, which survives the process; one process at a time.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for StoreConfig {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("redb", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err(format!("expected `memory` or `redb:FILE`, saw `{text}`")),
+        }
+    }
+}
+
+/// Where it is kept. Every method is the same promise on each: the contract is tested on all.
 #[derive(Debug)]
 pub(crate) enum Store {
-    /// In this process: fast, and gone with it.
     Memory(Memory),
+    Embedded(Embedded),
 }
 
 impl Store {
+    /// Opens what is configured.
+    pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        Ok(match config {
+            StoreConfig::Memory => Self::Memory(Memory::new()),
+            StoreConfig::File(path) => Self::Embedded(Embedded::open(path)?),
+        })
+    }
+
     /// Uses `presented` up in favour of `next`: of any number of simultaneous attempts exactly one is `Rotated`.
     pub(crate) async fn rotate(
         &self,
@@ -74,6 +109,7 @@ impl Store {
     ) -> Result<Rotation, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.rotate(presented, next, rules, now)),
+            Self::Embedded(file) => file.rotate(presented, next, rules, now).await,
         }
     }
 
@@ -81,6 +117,7 @@ impl Store {
     pub(crate) async fn end_session(&self, session: &str, expires: u64) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => memory.end_session(session, expires),
+            Self::Embedded(file) => file.end_session(session, expires).await?,
         }
         Ok(())
     }
@@ -89,6 +126,7 @@ impl Store {
     pub(crate) async fn revoke(&self, session: &str, jti: &str, expires: u64) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => memory.revoke(session, jti, expires),
+            Self::Embedded(file) => file.revoke(session, jti, expires).await?,
         }
         Ok(())
     }
@@ -97,6 +135,7 @@ impl Store {
     pub(crate) async fn is_revoked(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.is_revoked(session, jti)),
+            Self::Embedded(file) => file.is_revoked(session, jti),
         }
     }
 
@@ -104,6 +143,7 @@ impl Store {
     pub(crate) async fn is_used(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.is_used(session, jti)),
+            Self::Embedded(file) => file.is_used(session, jti),
         }
     }
 
@@ -111,13 +151,15 @@ impl Store {
     pub(crate) async fn used(&self, session: &str) -> Result<usize, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.used(session)),
+            Self::Embedded(file) => file.used(session),
         }
     }
 
-    /// Forgets what has expired. Returns how many sessions are still remembered.
+    /// Forgets what has expired. Returns how many entries are still remembered.
     pub(crate) async fn sweep(&self, now: f64) -> Result<usize, StoreError> {
         match self {
             Self::Memory(memory) => Ok(memory.sweep(now)),
+            Self::Embedded(file) => file.sweep(now).await,
         }
     }
 
@@ -125,6 +167,7 @@ impl Store {
     pub(crate) async fn clear(&self) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => memory.clear(),
+            Self::Embedded(file) => file.clear().await?,
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Does the server do over HTTP what it says it does?
 
 mod client;
+mod durable;
 mod encrypted;
 mod keys;
 mod oauth;

@@ -1,0 +1,118 @@
+//! What was answered stays so, whatever becomes of the process.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+/// The real program, which can be killed.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    fn start(store: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_reference-server"))
+            .args(["--port", "0", "--hash", "none", "--store"])
+            .arg(format!("redb:{}", store.display()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { child, url }
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is told.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[derive(Clone)]
+struct Client(reqwest::Client);
+
+impl Client {
+    async fn post(&self, url: &str, path: &str, body: Value) -> Option<(u16, Value)> {
+        let reply = self.0.post(format!("{url}{path}")).json(&body).send().await.ok()?;
+        Some((reply.status().as_u16(), reply.json().await.ok()?))
+    }
+
+    async fn login(&self, process: &Process) -> (String, String) {
+        let body = json!({"username": "alice", "password": "correct-horse-9"});
+        let (_, tokens) = self.post(&process.url, "/api/token/", body).await.unwrap();
+        let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
+        (text("access"), text("refresh"))
+    }
+
+    async fn refresh(&self, process: &Process, token: &str) -> Option<(u16, Value)> {
+        self.post(&process.url, "/api/token/refresh/", json!({"refresh": token})).await
+    }
+
+    async fn status(&self, process: &Process, path: &str, body: Value) -> u16 {
+        self.post(&process.url, path, body).await.unwrap().0
+    }
+}
+
+#[tokio::test]
+async fn a_used_or_revoked_token_stays_so_over_fifty_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("tokens.redb");
+    let client = Client(reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap());
+    let mut process = Process::start(&store);
+    for round in 0..50 {
+        let (_, refresh) = client.login(&process).await;
+        let (status, next) = client.refresh(&process, &refresh).await.unwrap();
+        assert_eq!(status, 200);
+        let (access, ended) = client.login(&process).await;
+        assert_eq!(client.status(&process, "/api/token/blacklist/", json!({"refresh": ended})).await, 200);
+        // Killed while others are being used: each of these is either answered and used, or neither.
+        let mut sessions = Vec::new();
+        for _ in 0..4 {
+            sessions.push(client.login(&process).await.1);
+        }
+        let (told, mut answers) = tokio::sync::mpsc::unbounded_channel();
+        let url = process.url.clone();
+        for token in sessions {
+            let (told, client, url) = (told.clone(), client.clone(), url.clone());
+            tokio::spawn(async move {
+                let reply = client.post(&url, "/api/token/refresh/", json!({"refresh": token})).await;
+                if reply.is_some_and(|(status, _)| status == 200) {
+                    let _ = told.send(token);
+                }
+            });
+        }
+        drop(told);
+        let mut answered = Vec::new();
+        while answered.len() < round % 4 {
+            answered.push(answers.recv().await.unwrap());
+        }
+        process.kill();
+        while let Some(token) = answers.recv().await {
+            answered.push(token);
+        }
+
+        process = Process::start(&store);
+        for token in &answered {
+            assert_eq!(client.refresh(&process, token).await.unwrap().0, 401, "round {round}: used before the kill");
+        }
+        let live = next["refresh"].as_str().unwrap();
+        assert_eq!(client.status(&process, "/api/token/verify/", json!({"token": live})).await, 200, "round {round}");
+        assert_eq!(client.refresh(&process, &refresh).await.unwrap().0, 401, "round {round}: used before the kill");
+        assert_eq!(
+            client.refresh(&process, live).await.unwrap().0,
+            401,
+            "round {round}: its family ended by the reuse"
+        );
+        for token in [&access, &ended] {
+            let status = client.status(&process, "/api/token/verify/", json!({"token": token})).await;
+            assert_eq!(status, 401, "round {round}: revoked before the kill");
+        }
+    }
+    process.kill();
+}
