@@ -21,6 +21,10 @@ fmt: ## format the code
 bench: ## micro-benchmarks
 	cargo bench --workspace --all-features
 
+bench-load: ## the load engine beside wrk, oha, hey and h2load on the same server (a quarter of an hour on a quiet machine)
+	cargo build --release -p jwt-assay --examples --bins
+	scripts/bench-load
+
 docs: ## the API documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --document-private-items
 

@@ -33,6 +33,8 @@ const LISTENER: u64 = u64::MAX;
 pub enum Behaviour {
     /// At once.
     Null,
+    /// At once, and never asleep: its stamps of arrivals are exact.
+    Awake,
     /// At once, but from its `nth` request on nothing at all for a while.
     Frozen {
         /// The request, from 1, that begins it.
@@ -167,7 +169,7 @@ impl Loop {
         while !stop.load(Ordering::Relaxed) {
             self.answer();
             let next = self.due.peek().map_or(LOOK, |Reverse((at, _))| at.since(clock::mono()));
-            let timeout = if next <= AWAKE { Nanos(0) } else { Nanos(next.0 - AWAKE.0).min(LOOK) };
+            let timeout = if next <= AWAKE || self.behaviour == Behaviour::Awake { Nanos(0) } else { Nanos(next.0 - AWAKE.0).min(LOOK) };
             let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.0 as i64 };
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
@@ -244,7 +246,7 @@ impl Loop {
     /// When the reply to the request that has just come is due.
     fn due_of(&mut self, now: Nanos) -> Nanos {
         match self.behaviour {
-            Behaviour::Null => now,
+            Behaviour::Null | Behaviour::Awake => now,
             Behaviour::Later(by) => now + by,
             Behaviour::TwoValued { fast, slow, every } => {
                 now + if self.seen.is_multiple_of(every) { slow } else { fast }
