@@ -19,6 +19,7 @@ use super::sampled;
 use super::script::{Role, Script};
 use super::session::{Session, Sessions};
 use super::shared::{Chore, Done, Lines, Live, Model, Renewed, Shared};
+use super::streams;
 use super::worker::Worker;
 use super::{LoadError, ProgressSink};
 use crate::record::{LoadRecord, Redactor};
@@ -332,6 +333,7 @@ pub(crate) fn run(
         lead: plan.lead,
         can_refresh: plan.target.is_some_and(|t| t.has("refresh")),
         streams: setup.streams,
+        protocol: setup.protocol,
         sample: setup.sample,
         start: AtomicU64::new(0),
         ready: Barrier::new(workers),
@@ -421,9 +423,13 @@ fn drive_share(
     sessions: Sessions,
     lines: Lines,
 ) -> Result<Done, LoadError> {
-    let made = Ledger::new(shared, live, stripe, sessions, lines).and_then(|ledger| Worker::new(ledger, connections));
+    let made = Ledger::new(shared, live, stripe, sessions, lines).and_then(|ledger| match shared.protocol {
+        Protocol::Http1 => Worker::new(ledger, connections).map(Share::Worker),
+        Protocol::Http2 => Ok(Share::Streams(Box::new(ledger))),
+    });
     match made {
-        Ok(worker) => worker.run(),
+        Ok(Share::Worker(worker)) => worker.run(),
+        Ok(Share::Streams(ledger)) => streams::run(*ledger, connections),
         Err(error) => {
             // The others wait for this loop, and have nothing to drive without it.
             shared.cancel.store(true, Ordering::Relaxed);
@@ -432,6 +438,13 @@ fn drive_share(
             Err(error)
         }
     }
+}
+
+/// A loop that is ready to be run.
+#[expect(clippy::large_enum_variant, reason = "there is one per core")]
+enum Share<'a> {
+    Worker(Worker<'a>),
+    Streams(Box<Ledger<'a>>),
 }
 
 /// Descriptors that we need beside the connections of a load.

@@ -47,8 +47,8 @@ pub(crate) struct Flight {
     pub spoil: Spoil,
     /// The token had ended by our own schedule when it was sent.
     pub expired: bool,
-    /// It was sent again after the server had closed a reused connection without a word.
-    pub again: bool,
+    /// Times it was sent again, after the server had closed a reused connection without a word or turned it away unread.
+    pub again: u8,
     /// Connection and handshake that this request had to wait for.
     pub connect: Option<Nanos>,
     pub tls: Option<Nanos>,

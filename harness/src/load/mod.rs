@@ -24,6 +24,7 @@ mod script;
 pub mod selftest;
 mod session;
 mod shared;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod thresholds;

@@ -14,7 +14,7 @@ use super::sampled::Sample;
 use super::script::{Role, Script, Spoil};
 use super::session::{Session, Sessions};
 use crate::record::Accounting;
-use crate::scenario::Idle;
+use crate::scenario::{Idle, Protocol};
 use crate::target::{Issued, Target, TokenUse};
 use crate::units::Nanos;
 
@@ -53,6 +53,7 @@ pub(crate) struct Shared<'a> {
     pub can_refresh: bool,
     /// Requests on their way at once on one connection; above one with HTTP/2 only.
     pub streams: u32,
+    pub protocol: Protocol,
     /// Replies per second that the verifier is given, all loops together.
     pub sample: u32,
     /// Set once, after all connections stand.

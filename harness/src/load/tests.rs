@@ -3,6 +3,9 @@
 //! These tests share their machine, so they hold counts to what must be and times only from below, or from above
 //! by multiples; exact arithmetic is in the tests of the parts.
 
+mod hostile;
+mod streams;
+
 use std::collections::{HashMap, HashSet};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -290,7 +290,7 @@ impl<'a> Worker<'a> {
             session: choice.session,
             spoil: choice.spoil,
             expired: choice.expired,
-            again: false,
+            again: 0,
             connect: None,
             tls: None,
         });

@@ -169,7 +169,11 @@ impl Loop {
         while !stop.load(Ordering::Relaxed) {
             self.answer();
             let next = self.due.peek().map_or(LOOK, |Reverse((at, _))| at.since(clock::mono()));
-            let timeout = if next <= AWAKE || self.behaviour == Behaviour::Awake { Nanos(0) } else { Nanos(next.0 - AWAKE.0).min(LOOK) };
+            let timeout = if next <= AWAKE || self.behaviour == Behaviour::Awake {
+                Nanos(0)
+            } else {
+                Nanos(next.0 - AWAKE.0).min(LOOK)
+            };
             let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.0 as i64 };
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {

@@ -104,7 +104,7 @@ impl Worker<'_> {
         let conn = &self.conns[c as usize];
         let Some(flight) = &conn.flight else { return false };
         let script = &self.shared.scripts[usize::from(flight.arrival.operation)];
-        conn.exchanges > 0 && !conn.parser.has_begun() && script.safe && !flight.again
+        conn.exchanges > 0 && !conn.parser.has_begun() && script.safe && flight.again == 0
     }
 
     fn send_again(&mut self, c: u32) -> Result<(), WireError> {
@@ -115,7 +115,7 @@ impl Worker<'_> {
         conn.close();
         conn.written = 0;
         if let Some(flight) = &mut conn.flight {
-            flight.again = true;
+            flight.again = 1;
         }
         self.begin_connect(c, now)
     }

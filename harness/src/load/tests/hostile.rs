@@ -1,0 +1,110 @@
+//! Does a load survive every kind of server? Each misbehaves in one way, and is counted by kind, within its time.
+
+use super::*;
+use crate::load::selftest::{Behaviour, KnownServer};
+
+/// What a server does after it has read a request.
+#[derive(Clone)]
+enum Then {
+    Close,
+    Reset,
+    /// Holds the connection and says nothing more.
+    Stall,
+    /// A byte of `x` every few milliseconds, without end.
+    Drip,
+    /// The same bytes over and over, without end.
+    Flood(&'static [u8]),
+}
+
+/// A server that answers every request with these bytes, and then does that.
+fn server(bytes: Vec<u8>, then: Then) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (bytes, then) = (bytes.clone(), then.clone());
+            thread::spawn(move || misbehave(stream, &bytes, &then));
+        }
+    });
+    url
+}
+
+fn misbehave(mut stream: TcpStream, bytes: &[u8], then: &Then) {
+    let mut request = [0; 4096];
+    if !matches!(stream.read(&mut request), Ok(n) if n > 0) || stream.write_all(bytes).is_err() {
+        return;
+    }
+    match then {
+        Then::Close => {}
+        Then::Reset => drop(socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
+        Then::Stall => drop(stream.read(&mut request)),
+        Then::Drip => {
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Then::Flood(again) => while stream.write_all(again).is_ok() {},
+    }
+}
+
+/// Drives it for a moment; every arrival has to be accounted for, and all that failed is of one kind.
+#[track_caller]
+fn counts(bytes: impl Into<Vec<u8>>, then: Then, kind: &str) {
+    let url = server(bytes.into(), then);
+    let driven = driven(&url, Setup { timeout: Nanos(400_000_000), ..setup(closed(2), 0.9, 2) });
+    adds_up(&driven);
+    let kinds = kinds(&driven);
+    assert_eq!(kinds.keys().map(String::as_str).collect::<Vec<_>>(), [kind], "{kinds:?}");
+    assert!(kinds[kind] >= 1);
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\n";
+
+#[test]
+fn what_a_server_does_wrong_is_counted_by_kind() {
+    // All at once: each takes its second.
+    thread::scope(|scope| {
+        scope.spawn(|| counts("", Then::Close, "closed"));
+        scope.spawn(|| counts("", Then::Reset, "reset"));
+        scope.spawn(|| counts("", Then::Stall, "timeout"));
+        scope.spawn(|| counts(format!("{HEAD}Content-Length: 100\r\n\r\nhalf"), Then::Stall, "timeout"));
+        scope.spawn(|| counts(format!("{HEAD}Content-Length: 100\r\n\r\nhalf"), Then::Close, "closed"));
+        scope.spawn(|| counts(format!("{HEAD}Content-Length: 100000000\r\n\r\n"), Then::Drip, "timeout"));
+        scope.spawn(|| counts(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), Then::Stall, "protocol"));
+        scope.spawn(|| counts(format!("{HEAD}Content-Length: 2, 3\r\n\r\nok"), Then::Stall, "protocol"));
+        scope.spawn(|| counts("220 mail.test ESMTP\r\n", Then::Stall, "protocol"));
+        scope.spawn(|| counts(HEAD, Then::Flood(b"x-more: and more, and more, and more\r\n"), "too-large"));
+        scope.spawn(|| counts("", Then::Flood(b"HTTP/1.1 103 Early Hints\r\n\r\n"), "too-large"));
+    });
+}
+
+#[test]
+fn bytes_behind_the_body_are_no_failure_but_a_doubt() {
+    let url = serve(|_| Act { body: "ok".into(), ..ok() });
+    let extra = server(format!("{HEAD}Content-Length: 2\r\n\r\nok and more").into_bytes(), Then::Stall);
+    let doubts = |url: &str| driven(url, setup(closed(2), 0.5, 2)).record.certificate.doubts;
+    assert!(doubts(&extra).iter().any(|d| d.contains("bytes behind their body")));
+    assert!(!doubts(&url).iter().any(|d| d.contains("bytes behind their body")));
+}
+
+#[test]
+fn fifteen_thousand_connections_are_held_or_the_limit_is_named() {
+    const MANY: u32 = 15_000;
+    let server = KnownServer::start(Behaviour::Null, None).unwrap();
+    let url = format!("http://{}", server.addr());
+    // The server's ends count as well, since it is of this process.
+    let wanted = u64::from(MANY) * 2 + 1024;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: Some(wanted), maximum: limit.maximum.map(|most| most.max(wanted)) };
+    let room = limit.current.is_none_or(|now| now >= wanted)
+        || rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).is_ok();
+    if !room {
+        let refused = drive_fixed(&url, setup(open(100.0, 0.2), 0.2, 60_000), &AtomicBool::new(false)).unwrap_err();
+        assert!(refused.to_string().contains("open files"), "{refused}");
+        return;
+    }
+    let driven = driven(&url, unhurried(2000.0, 1.0, MANY));
+    adds_up(&driven);
+    assert_eq!(driven.record.accounting.completed, 2000, "{:?}", kinds(&driven));
+    assert_eq!(driven.record.connections, MANY);
+}

@@ -1,0 +1,126 @@
+//! Is a load over HTTP/2 held to the same rules? Servers of the same library, with prior knowledge.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::scenario::Protocol;
+
+/// What an HTTP/2 server does with a request, by its number on this connection from 0.
+type Behave = dyn Fn(usize) -> Reply + Send + Sync;
+
+enum Reply {
+    Status(u16),
+    After(Duration),
+    Refuse,
+    Never,
+}
+
+/// A server that says goodbye on each connection after so many requests.
+fn serve_h2(goodbye_after: usize, behave: impl Fn(usize) -> Reply + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    let behave: Arc<Behave> = Arc::new(behave);
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((tcp, _)) = listener.accept().await {
+                tokio::spawn(converse(tcp, goodbye_after, Arc::clone(&behave)));
+            }
+        });
+    });
+    url
+}
+
+async fn converse(tcp: tokio::net::TcpStream, goodbye_after: usize, behave: Arc<Behave>) {
+    let Ok(mut connection) = h2::server::handshake(tcp).await else { return };
+    let mut nth = 0;
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        assert!(request.headers().get("host").is_none() && request.uri().authority().is_some());
+        let reply = behave(nth);
+        nth += 1;
+        if nth == goodbye_after {
+            connection.graceful_shutdown();
+        }
+        tokio::spawn(async move {
+            let status = match reply {
+                Reply::Status(status) => status,
+                Reply::After(wait) => {
+                    tokio::time::sleep(wait).await;
+                    200
+                }
+                Reply::Refuse => return respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                Reply::Never => {
+                    tokio::time::sleep(Duration::from_secs(600)).await;
+                    200
+                }
+            };
+            let head = http::Response::builder().status(status).body(()).unwrap();
+            if let Ok(mut body) = respond.send_response(head, false) {
+                let _ = body.send_data(Bytes::from_static(b"ok"), true);
+            }
+        });
+    }
+}
+
+fn over_h2(setup: Setup, streams: u32) -> Setup {
+    Setup { protocol: Protocol::Http2, streams, ..setup }
+}
+
+#[test]
+fn every_planned_arrival_is_accounted_for_over_http2() {
+    let url = serve_h2(usize::MAX, |_| Reply::Status(200));
+    for idle in [Idle::Sleep, Idle::Poll] {
+        let driven = driven(&url, Setup { idle, ..over_h2(unhurried(400.0, 1.0, 2), 32) });
+        adds_up(&driven);
+        let record = &driven.record;
+        assert_eq!((record.accounting.planned, record.accounting.completed), (400, 400), "{:?}", kinds(&driven));
+        assert_eq!(record.operations[0].lag.n, 400);
+        assert!(record.operations[0].service.min_ns <= record.operations[0].response.max_ns);
+    }
+}
+
+#[test]
+fn streams_of_one_connection_overlap() {
+    // 8 users on one connection, 50 ms each: one after the other they would be 20 a second.
+    let url = serve_h2(usize::MAX, |_| Reply::After(Duration::from_millis(50)));
+    let overlapping = driven(&url, over_h2(setup(closed(8), 1.0, 1), 8)).record.accounting.completed;
+    let alone = driven(&url, over_h2(setup(closed(8), 1.0, 1), 1)).record.accounting.completed;
+    assert!(alone <= 21 && overlapping > 2 * alone.max(1), "{overlapping} beside {alone}");
+}
+
+#[test]
+fn a_goodbye_costs_a_connection_but_no_error() {
+    let url = serve_h2(20, |_| Reply::Status(200));
+    let driven = driven(&url, over_h2(unhurried(200.0, 1.0, 2), 4));
+    adds_up(&driven);
+    let errors = &driven.record.operations[0].errors;
+    assert_eq!(driven.record.accounting.completed, 200, "{errors:?}");
+    assert!(driven.record.operations[0].phases.contains_key("connect"));
+}
+
+#[test]
+fn failures_over_http2_are_counted_by_kind() {
+    let url = serve_h2(usize::MAX, |nth| match nth % 4 {
+        0 => Reply::Status(503),
+        1 => Reply::Refuse,
+        2 => Reply::Never,
+        _ => Reply::Status(200),
+    });
+    let driven = driven(&url, Setup { timeout: Nanos(150_000_000), ..over_h2(setup(closed(4), 1.5, 1), 4) });
+    adds_up(&driven);
+    let kinds = kinds(&driven);
+    assert!(["status 503", "reset", "timeout"].iter().all(|kind| kinds.contains_key(*kind)), "{kinds:?}");
+}
+
+#[test]
+fn a_server_that_speaks_no_http2_is_an_error_before_anything_is_planned() {
+    let url = serve(|_| ok());
+    let refused = drive_fixed(&url, over_h2(setup(closed(1), 0.5, 1), 4), &AtomicBool::new(false));
+    // The greeting is sent without waiting for an answer, so that the first requests may be the ones to find out.
+    match refused {
+        Err(error) => assert!(matches!(error, LoadError::Wire(_)), "{error}"),
+        Ok(driven) => assert!(driven.record.accounting.completed == 0 && driven.record.accounting.planned > 0),
+    }
+}
