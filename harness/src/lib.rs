@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 7 | [`run`] |
 //! | 6 | [`conformance`] |
-//! | 5 | [`load`] |
+//! | 5 | [`load`], [`discover`] |
 //! | 4 | [`launch`], [`target`], [`report`], [`proxy`] |
 //! | 3 | [`wire`], [`stats`] |
 //! | 2 | [`scenario`], [`record`] |
@@ -15,6 +15,7 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod discover;
 pub mod jose;
 pub mod launch;
 pub mod load;

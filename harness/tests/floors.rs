@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("report", 4),
     ("proxy", 4),
     ("load", 5),
+    ("discover", 5),
     ("conformance", 6),
     ("run", 7),
     ("cli", 8),

@@ -8,6 +8,7 @@ mod compare;
 mod completions;
 mod explain;
 mod guard;
+mod init;
 mod kill_matrix;
 mod list;
 mod load;
@@ -77,6 +78,8 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Read scenarios and profiles and say what is wrong in them, without running anything
     Validate(validate::Args),
+    /// Look at a server that runs, and write a profile and a scenario for it
+    Init(init::Args),
     /// Print the JSON Schema of scenarios, profiles or run.json, for editors and programs
     Schema(schema::Args),
     /// Prove clock, pacer and percentiles on this machine, and say which rate it can be trusted with
@@ -135,6 +138,7 @@ pub fn dispatch(command: Command, global: &Global) -> Done {
         Command::Explain(args) => explain::run(&args, global),
         Command::Serve(args) => serve::run(&args),
         Command::Validate(args) => validate::run(&args, global),
+        Command::Init(args) => init::run(&args, global),
         Command::Schema(args) => schema::run(&args),
         Command::Selftest(args) => selftest::run(&args, global),
         Command::Completions(args) => completions::run(&args),

@@ -602,6 +602,9 @@ impl Target {
             |name: &String| self.discovered(name).into_iter().any(|member| !self.discovery.contains_key(&member));
         let gone: Vec<String> = self.profile.operations.keys().filter(|name| lacks(name)).cloned().collect();
         self.profile.operations.retain(|name, _| !gone.contains(name));
+        if matches!(self.profile.keys.verify, Some(VerifyKey::Jwks(_))) && self.jwks_path().is_none() {
+            self.profile.keys.verify = None;
+        }
         gone
     }
 

@@ -1,0 +1,202 @@
+//! `assay init URL`: which profile speaks to this server? Looks, asks, tries, explains, writes.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use assay::discover::{DiscoverError, Draft, Question, Talk, Wanted, discover};
+use assay::record::ExitCode;
+use assay::target::BodyKind;
+use serde_json::json;
+
+use super::{Done, Failure, Global, line, tell};
+
+/// Arguments of `assay init`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  assay init http://127.0.0.1:8000 --user alice --password correct-horse-9
+  assay init http://127.0.0.1:8000 --name shop --login /sessions --field email='${user.login}' --field pin='${user.password}'
+  assay init http://127.0.0.1:9000 --client shop --client-secret secret-9 --user alice
+  assay init http://127.0.0.1:8000 --login-command python3 login.py
+
+Writes NAME.profile.yaml and NAME.yaml. On a terminal it asks for what it cannot find out. Some hundred requests are sent,
+one at a time, a few wrong logins among them: use an account for tests.")]
+pub struct Args {
+    /// Address of a token server that runs
+    #[arg(value_name = "URL")]
+    url: String,
+    /// What the files and the profile are called; by default the kind of server that was found
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// Who logs in
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// That user's password; from ASSAY_PASSWORD it stays out of the file
+    #[arg(long, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// client_id of an OAuth client
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// Its client_secret
+    #[arg(long, value_name = "SECRET", env = "ASSAY_CLIENT_SECRET", hide_env_values = true)]
+    client_secret: Option<String>,
+    /// Path of the login
+    #[arg(long, value_name = "PATH")]
+    login: Option<String>,
+    /// A field of the login, as NAME=VALUE with ${user.login} and ${user.password}; may be given several times
+    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field)]
+    fields: Vec<(String, String)>,
+    /// How the fields travel: `json` or `form`
+    #[arg(long, value_name = "KIND", value_parser = body)]
+    body: Option<BodyKind>,
+    /// A program that logs in and prints {"access": "..."}, with its arguments
+    #[arg(long, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
+    login_command: Vec<String>,
+    /// Path of a GET that needs a token
+    #[arg(long, value_name = "PATH")]
+    resource: Option<String>,
+    /// Path of the refresh
+    #[arg(long, value_name = "PATH")]
+    refresh: Option<String>,
+    /// The folder that gets the files
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Write over files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Looks at the server and writes both files; their paths are the result.
+pub fn run(args: &Args, global: &Global) -> Done {
+    let from_environment = std::env::var("ASSAY_PASSWORD").ok().filter(|text| !text.is_empty() && args.password.is_none());
+    let wanted = Wanted {
+        url: args.url.clone(),
+        name: args.name.clone(),
+        user: args.user.clone(),
+        password_from: from_environment.as_ref().map(|_| "ASSAY_PASSWORD".to_owned()),
+        password: args.password.clone().or(from_environment),
+        client: args.client.clone(),
+        client_secret: args.client_secret.clone(),
+        login: args.login.clone(),
+        fields: args.fields.clone(),
+        body: args.body,
+        command: args.login_command.clone(),
+        resource: args.resource.clone(),
+        refresh: args.refresh.clone(),
+        allow_remote: global.allow_remote.clone(),
+    };
+    // A name that is given is known to be free before anything is sent.
+    if let Some(name) = &args.name {
+        free(args, name)?;
+    }
+    let secret_in_file = wanted.password_from.is_none();
+    let mut terminal = Terminal { quiet: global.quiet || global.json, asks: std::io::stdin().is_terminal() };
+    let draft = discover(wanted, &mut terminal).map_err(failure)?;
+    free(args, &draft.name)?;
+    let [profile, scenario] = write(args, &draft)?;
+    if secret_in_file && draft.profile.contains("password:") {
+        terminal.say(&format!(
+            "{} holds the password and is readable by you alone; `password: \"${{env:NAME}}\"` keeps it out",
+            profile.display()
+        ));
+    }
+    if global.json {
+        let paths = json!({"name": draft.name, "profile": profile.display().to_string(), "scenario": scenario.display().to_string()});
+        line(format_args!("{paths:#}"));
+    } else {
+        line(format_args!("{}", profile.display()));
+        line(format_args!("{}", scenario.display()));
+        terminal.say(&format!("next: assay run {}", scenario.display()));
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn failure(error: DiscoverError) -> Failure {
+    let code = match &error {
+        DiscoverError::Address(_) | DiscoverError::Missing(_) => ExitCode::Usage,
+        DiscoverError::Unreachable { .. } | DiscoverError::NoLogin { .. } => ExitCode::Target,
+        DiscoverError::Contradiction(_) => ExitCode::Harness,
+    };
+    Failure::Other(code, error.to_string())
+}
+
+fn files(args: &Args, name: &str) -> [PathBuf; 2] {
+    [args.out.join(format!("{name}.profile.yaml")), args.out.join(format!("{name}.yaml"))]
+}
+
+fn free(args: &Args, name: &str) -> Result<(), Failure> {
+    match files(args, name).iter().find(|path| !args.force && path.exists()) {
+        Some(path) => Err(Failure::usage(format_args!(
+            "expected no file {}, saw one; hint: --name NAME, --out DIR, or --force to write over it",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn write(args: &Args, draft: &Draft) -> Result<[PathBuf; 2], Failure> {
+    let failed = |path: &Path, why: std::io::Error| Failure::usage(format_args!("{}: {why}", path.display()));
+    std::fs::create_dir_all(&args.out).map_err(|why| failed(&args.out, why))?;
+    let [profile, scenario] = files(args, &draft.name);
+    private(&profile, &draft.profile).map_err(|why| failed(&profile, why))?;
+    std::fs::write(&scenario, &draft.scenario).map_err(|why| failed(&scenario, why))?;
+    Ok([profile, scenario])
+}
+
+/// The profile may hold a password: nobody else reads it.
+fn private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
+}
+
+struct Terminal {
+    quiet: bool,
+    asks: bool,
+}
+
+impl Talk for Terminal {
+    fn say(&mut self, text: &str) {
+        if !self.quiet {
+            tell(format_args!("{text}"));
+        }
+    }
+    fn ask(&mut self, question: Question) -> Option<String> {
+        if !self.asks {
+            return None;
+        }
+        let shown = if question.is_secret() { " (it will be seen)" } else { "" };
+        let mut stderr = std::io::stderr().lock();
+        write!(stderr, "{}{shown}? ", question.text()).and_then(|()| stderr.flush()).ok()?;
+        drop(stderr);
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer).ok()?;
+        let answer = answer.trim_end_matches(['\r', '\n']).to_owned();
+        (read > 0 && (!answer.is_empty() || question == Question::ClientSecret)).then_some(answer)
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let fine = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if fine && !text.is_empty() && text.len() <= 64 && !text.starts_with(['-', '.']) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected letters, digits and dashes".to_owned())
+    }
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err(format!("expected a field and its value such as `email=${{user.login}}`, saw `{text}`")),
+    }
+}
+
+fn body(text: &str) -> Result<BodyKind, String> {
+    match text {
+        "json" => Ok(BodyKind::Json),
+        "form" => Ok(BodyKind::Form),
+        _ => Err("expected `json` or `form`".to_owned()),
+    }
+}

@@ -1,0 +1,483 @@
+//! How do token servers of other people behave? Small ones that behave so, one per recipe of docs/profiles.md.
+//!
+//! Each is right in what it does with tokens, and odd in how it is spoken to.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use base64::Engine as _;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde_json::{Value, json};
+
+const KEY: &[u8] = b"a-secret-that-is-long-enough-for-hs256";
+const USERS: &[(&str, &str)] = &[("alice", "correct-horse-9"), ("bob", "correct-horse-9")];
+const CLIENT: (&str, &str) = ("shop", "shop-secret-9");
+
+/// A request, taken apart.
+pub struct Asked {
+    pub method: String,
+    pub path: String,
+    query: HashMap<String, String>,
+    headers: http::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Asked {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+    fn is(&self, method: &str, path: &str) -> bool {
+        self.method == method && self.path == path
+    }
+    /// The token after a scheme of the Authorization header.
+    fn after(&self, scheme: &str) -> Option<&str> {
+        let (found, token) = self.header("authorization")?.split_once(' ')?;
+        found.eq_ignore_ascii_case(scheme).then_some(token)
+    }
+    fn cookie(&self, name: &str) -> Option<&str> {
+        let pairs = self.header("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+    fn json(&self, name: &str) -> Option<String> {
+        serde_json::from_slice::<Value>(&self.body).ok()?.get(name)?.as_str().map(str::to_owned)
+    }
+    fn form(&self, name: &str) -> Option<String> {
+        if !self.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
+            return None;
+        }
+        let pairs: Vec<(String, String)> =
+            std::str::from_utf8(&self.body).ok()?.split('&').filter_map(pair).collect();
+        pairs.into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
+    }
+    fn client_by_basic(&self) -> bool {
+        let wanted = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", CLIENT.0, CLIENT.1));
+        self.after("basic") == Some(wanted.as_str())
+    }
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let decode = |text: &str| {
+        let mut bytes = Vec::new();
+        let mut rest = text.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            rest = tail;
+            match first {
+                b'+' => bytes.push(b' '),
+                b'%' => {
+                    let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+                    bytes.push(u8::from_str_radix(digits, 16).ok()?);
+                    rest = &rest[2..];
+                }
+                other => bytes.push(*other),
+            }
+        }
+        String::from_utf8(bytes).ok()
+    };
+    let (name, value) = text.split_once('=')?;
+    Some((decode(name)?, decode(value)?))
+}
+
+/// A reply.
+pub struct Said {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+fn says(status: u16, body: Value) -> Said {
+    Said { status, headers: vec![("content-type", "application/json".into())], body: body.to_string() }
+}
+
+impl Said {
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Said {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// A session: whose, its live refresh token, and what has been used up.
+struct Session {
+    user: String,
+    live: Option<String>,
+    access: String,
+}
+
+/// What issues, checks and revokes.
+#[derive(Default)]
+pub struct Keeper {
+    count: AtomicU64,
+    sessions: Mutex<HashMap<String, Session>>,
+}
+
+impl Keeper {
+    fn password(name: Option<String>, password: Option<String>) -> Result<String, bool> {
+        let (Some(name), Some(password)) = (name, password) else { return Err(false) };
+        if USERS.contains(&(name.as_str(), password.as_str())) { Ok(name) } else { Err(true) }
+    }
+
+    fn sign(&self, user: &str, session: &str, kind: &str, life: u64) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let jti = format!("{:08}", self.count.fetch_add(1, Ordering::Relaxed));
+        let claims =
+            json!({"sub": user, "sid": session, "kind": kind, "jti": jti, "iat": now, "exp": now + life, "iss": "x"});
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY)).expect("signed")
+    }
+
+    fn read(token: &str, kind: &str) -> Option<(String, String)> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        validation.validate_aud = false;
+        let read = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(KEY), &validation).ok()?;
+        let text = |name: &str| read.claims.get(name)?.as_str().map(str::to_owned);
+        (text("kind")? == kind).then_some((text("sub")?, text("sid")?))
+    }
+
+    fn issue(&self, user: &str) -> (String, String) {
+        let session = format!("s{}", self.count.fetch_add(1, Ordering::Relaxed));
+        let access = self.sign(user, &session, "access", 300);
+        let refresh = self.sign(user, &session, "refresh", 3600);
+        let kept = Session { user: user.to_owned(), live: Some(refresh.clone()), access: access.clone() };
+        self.sessions.lock().expect("sound").insert(session, kept);
+        (access, refresh)
+    }
+
+    /// A token that nobody can read, looked up in a table.
+    fn handle(&self, user: &str) -> String {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let digest = jsonwebtoken::crypto::sign(&number.to_be_bytes(), &EncodingKey::from_secret(KEY), Algorithm::HS256);
+        let handle: String = digest.expect("signed").chars().take(40).collect();
+        let kept = Session { user: user.to_owned(), live: None, access: handle.clone() };
+        self.sessions.lock().expect("sound").insert(handle.clone(), kept);
+        handle
+    }
+
+    fn user_of(&self, token: Option<&str>) -> Option<String> {
+        Keeper::read(token?, "access").map(|(user, _)| user)
+    }
+
+    fn user_of_handle(&self, token: Option<&str>) -> Option<String> {
+        self.sessions.lock().expect("sound").get(token?).map(|session| session.user.clone())
+    }
+
+    /// A new pair for the live refresh token; anything else ends the session.
+    fn rotate(&self, token: Option<&str>, access: Option<&str>) -> Option<(String, String)> {
+        let (user, id) = Keeper::read(token?, "refresh")?;
+        let mut sessions = self.sessions.lock().expect("sound");
+        let session = sessions.get_mut(&id)?;
+        if session.live.as_deref() != token || access.is_some_and(|access| access != session.access) {
+            session.live = None;
+            return None;
+        }
+        let pair = (self.sign(&user, &id, "access", 300), self.sign(&user, &id, "refresh", 3600));
+        (session.access, session.live) = (pair.0.clone(), Some(pair.1.clone()));
+        Some(pair)
+    }
+
+    fn end(&self, token: Option<&str>) -> Option<()> {
+        let (_, id) = Keeper::read(token?, "refresh")?;
+        self.sessions.lock().expect("sound").get_mut(&id)?.live = None;
+        Some(())
+    }
+}
+
+/// A server: what it does with a request.
+pub type Shape = fn(&Keeper, &Asked) -> Said;
+
+/// One per recipe, by the recipe's name.
+pub const SHAPES: &[(&str, Shape)] = &[
+    ("created", created),
+    ("cookies", cookies),
+    ("form-client", form_client),
+    ("client-credentials", client_credentials),
+    ("html-refusal", html_refusal),
+    ("always-200", always_200),
+    ("refresh-in-header", refresh_in_header),
+    ("both-tokens", both_tokens),
+    ("odd-places", odd_places),
+    ("token-table", token_table),
+];
+
+fn nothing_here() -> Said {
+    says(404, json!({"error": "no such page"}))
+}
+
+fn not_this_method() -> Said {
+    says(405, json!({"error": "method not allowed"})).with("allow", "POST")
+}
+
+fn unauthorised() -> Said {
+    says(401, json!({"error": "unauthorised"})).with("www-authenticate", "Bearer realm=\"shape\"")
+}
+
+fn created(keeper: &Keeper, asked: &Asked) -> Said {
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/sessions") => match Keeper::password(asked.json("email"), asked.json("password")) {
+            Ok(user) => says(201, json!({"data": {"type": "session", "attributes": {"token": keeper.issue(&user).0}}})),
+            Err(_) => says(422, json!({"errors": [{"title": "email or password"}]})),
+        },
+        ("GET", "/profile") => match keeper.user_of(asked.after("bearer")) {
+            Some(user) => says(200, json!({"email": user})),
+            None => says(403, json!({"errors": [{"title": "forbidden"}]})),
+        },
+        _ => nothing_here(),
+    }
+}
+
+fn cookies(keeper: &Keeper, asked: &Asked) -> Said {
+    let set = |said: Said, pair: (String, String)| {
+        let csrf = format!("csrf-{}", keeper.count.fetch_add(1, Ordering::Relaxed));
+        said.with("set-cookie", format!("access_token={}; HttpOnly; Path=/", pair.0))
+            .with("set-cookie", format!("refresh_token={}; HttpOnly; Path=/auth/refresh", pair.1))
+            .with("set-cookie", format!("csrf_token={csrf}; Path=/"))
+    };
+    let csrf = asked.cookie("csrf_token").is_some_and(|csrf| asked.header("x-csrf-token") == Some(csrf));
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/auth/login") => match Keeper::password(asked.json("username"), asked.json("password")) {
+            Ok(user) => set(says(200, json!({"ok": true})), keeper.issue(&user)),
+            Err(true) => unauthorised(),
+            Err(false) => says(400, json!({"error": "username and password are required"})),
+        },
+        ("POST", "/auth/refresh") => match keeper.rotate(asked.cookie("refresh_token").filter(|_| csrf), None) {
+            Some(pair) => set(says(200, json!({"ok": true})), pair),
+            None => unauthorised(),
+        },
+        ("GET", "/auth/me") => match keeper.user_of(asked.cookie("access_token").filter(|_| csrf)) {
+            Some(user) => says(200, json!({"username": user})),
+            None => unauthorised(),
+        },
+        ("GET", "/auth/login" | "/auth/refresh") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+fn bearer_me(keeper: &Keeper, asked: &Asked) -> Said {
+    match keeper.user_of(asked.after("bearer")) {
+        Some(user) => says(200, json!({"name": user})),
+        None => unauthorised(),
+    }
+}
+
+fn form_client(keeper: &Keeper, asked: &Asked) -> Said {
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/oauth/token") => {
+            let fresh = |said: Said| said.with("cache-control", "no-store");
+            let Some(grant) = asked.form("grant_type") else { return says(400, json!({"error": "invalid_request"})) };
+            if asked.form("client_id").as_deref() != Some(CLIENT.0)
+                || asked.form("client_secret").as_deref() != Some(CLIENT.1)
+            {
+                return says(401, json!({"error": "invalid_client"}));
+            }
+            if grant != "password" {
+                return says(400, json!({"error": "unsupported_grant_type"}));
+            }
+            match Keeper::password(asked.form("username"), asked.form("password")) {
+                Ok(user) => {
+                    let (access, refresh) = keeper.issue(&user);
+                    fresh(says(
+                        200,
+                        json!({"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": 300}),
+                    ))
+                }
+                Err(true) => says(400, json!({"error": "invalid_grant"})),
+                Err(false) => says(400, json!({"error": "invalid_request"})),
+            }
+        }
+        ("GET", "/oauth/token") => not_this_method(),
+        ("GET", "/me") => bearer_me(keeper, asked),
+        _ => nothing_here(),
+    }
+}
+
+fn client_credentials(keeper: &Keeper, asked: &Asked) -> Said {
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/oauth/token") if asked.form("grant_type").is_none() => says(400, json!({"error": "invalid_request"})),
+        ("POST", "/oauth/token") if !asked.client_by_basic() => {
+            says(401, json!({"error": "invalid_client"})).with("www-authenticate", "Basic realm=\"shape\"")
+        }
+        ("POST", "/oauth/token") => says(
+            200,
+            json!({"access_token": keeper.issue(CLIENT.0).0, "token_type": "Bearer", "expires_in": 300}),
+        )
+        .with("cache-control", "no-store"),
+        ("GET", "/oauth/token") => not_this_method(),
+        ("GET", "/me") => bearer_me(keeper, asked),
+        _ => nothing_here(),
+    }
+}
+
+/// The login of recipes that say nothing about it.
+fn login(keeper: &Keeper, asked: &Asked) -> Option<Said> {
+    if asked.path != "/login" {
+        return None;
+    }
+    if asked.method != "POST" {
+        return Some(not_this_method());
+    }
+    Some(match Keeper::password(asked.json("name"), asked.json("password")) {
+        Ok(user) => {
+            let (access, refresh) = keeper.issue(&user);
+            says(200, json!({"access": access, "refresh": refresh})).with("cache-control", "no-store")
+        }
+        Err(true) => unauthorised(),
+        Err(false) => says(400, json!({"error": "name and password are required"})),
+    })
+}
+
+fn html_refusal(keeper: &Keeper, asked: &Asked) -> Said {
+    if let Some(said) = login(keeper, asked) {
+        return said;
+    }
+    match keeper.user_of(asked.after("bearer")) {
+        Some(user) if asked.is("GET", "/hello/") => says(200, json!({"username": user})),
+        _ => Said {
+            status: if asked.path == "/hello/" { 403 } else { 404 },
+            headers: vec![("content-type", "text/html".into())],
+            body: String::new(),
+        },
+    }
+}
+
+fn always_200(keeper: &Keeper, asked: &Asked) -> Said {
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/rpc/login") => match Keeper::password(asked.json("name"), asked.json("password")) {
+            Ok(user) => says(200, json!({"ok": true, "result": {"token": keeper.issue(&user).0}})),
+            Err(_) => says(200, json!({"ok": false, "error": "login"})),
+        },
+        ("POST", "/rpc/check") => match keeper.user_of(asked.json("token").as_deref()) {
+            Some(user) => says(200, json!({"active": true, "sub": user})),
+            None => says(200, json!({"active": false})),
+        },
+        ("GET", "/rpc/login" | "/rpc/check") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+fn refresh_in_header(keeper: &Keeper, asked: &Asked) -> Said {
+    let refuse = |asked: &Asked| match asked.header("authorization") {
+        None => says(401, json!({"msg": "Missing Authorization Header"})),
+        Some(_) => says(422, json!({"msg": "Not enough segments"})),
+    };
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/login") => match Keeper::password(asked.json("username"), asked.json("password")) {
+            Ok(user) => {
+                let (access, refresh) = keeper.issue(&user);
+                says(200, json!({"access_token": access, "refresh_token": refresh}))
+            }
+            Err(true) => says(401, json!({"msg": "Bad username or password"})),
+            Err(false) => says(400, json!({"msg": "Missing JSON"})),
+        },
+        ("POST", "/refresh") => match asked.after("bearer").and_then(|token| Keeper::read(token, "refresh")) {
+            Some((user, session)) => says(200, json!({"access_token": keeper.sign(&user, &session, "access", 300)})),
+            None => refuse(asked),
+        },
+        ("GET", "/protected") => match keeper.user_of(asked.after("bearer")) {
+            Some(user) => says(200, json!({"logged_in_as": user})),
+            None => refuse(asked),
+        },
+        ("GET", "/login" | "/refresh") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+fn both_tokens(keeper: &Keeper, asked: &Asked) -> Said {
+    let pair = |(access, refresh)| says(200, json!({"accessToken": access, "refreshToken": refresh}));
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/login") => match Keeper::password(asked.json("username"), asked.json("password")) {
+            Ok(user) => pair(keeper.issue(&user)),
+            Err(true) => unauthorised(),
+            Err(false) => says(400, json!({"title": "One or more validation errors occurred."})),
+        },
+        ("POST", "/refresh") => match (asked.json("accessToken"), asked.json("refreshToken")) {
+            (Some(access), Some(refresh)) => keeper.rotate(Some(&refresh), Some(&access)).map_or_else(unauthorised, pair),
+            _ => says(400, json!({"title": "One or more validation errors occurred."})),
+        },
+        ("POST", "/logout") => match (keeper.user_of(asked.after("bearer")), asked.json("refreshToken")) {
+            (None, _) => unauthorised(),
+            (_, None) => says(400, json!({"title": "One or more validation errors occurred."})),
+            (Some(_), Some(refresh)) => match keeper.end(Some(&refresh)) {
+                Some(()) => Said { status: 204, headers: Vec::new(), body: String::new() },
+                None => unauthorised(),
+            },
+        },
+        ("GET", "/me") => bearer_me(keeper, asked),
+        ("GET", "/login" | "/refresh" | "/logout") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+fn odd_places(keeper: &Keeper, asked: &Asked) -> Said {
+    if let Some(said) = login(keeper, asked) {
+        return said;
+    }
+    let token = match asked.path.as_str() {
+        "/me" => asked.after("jwt"),
+        "/key" => asked.header("x-auth-token"),
+        "/stream" => asked.query.get("access_token").map(String::as_str),
+        _ => return nothing_here(),
+    };
+    match keeper.user_of(token) {
+        Some(user) => says(200, json!({"name": user})),
+        None => says(401, json!({"error": "unauthorised"})).with("www-authenticate", "JWT realm=\"shape\""),
+    }
+}
+
+fn token_table(keeper: &Keeper, asked: &Asked) -> Said {
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/login") => match Keeper::password(asked.json("name"), asked.json("password")) {
+            Ok(user) => says(200, json!({"access": keeper.handle(&user), "refresh": keeper.handle("nobody")})),
+            Err(true) => unauthorised(),
+            Err(false) => says(400, json!({"error": "name and password are required"})),
+        },
+        ("GET", "/me") => match keeper.user_of_handle(asked.after("bearer")).filter(|user| user != "nobody") {
+            Some(user) => says(200, json!({"name": user})),
+            None => unauthorised(),
+        },
+        ("GET", "/login") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+/// A shape on a free port of loopback, ended with its runtime.
+pub struct Server {
+    pub url: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+pub fn serve(shape: Shape) -> Server {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("non-blocking");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let keeper = Arc::new(Keeper::default());
+    let app = axum::Router::new().fallback(move |request: axum::extract::Request| {
+        let keeper = keeper.clone();
+        async move { answer(shape, &keeper, request).await }
+    });
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        axum::serve(listener, app).await
+    });
+    Server { url, _runtime: runtime }
+}
+
+async fn answer(shape: Shape, keeper: &Keeper, request: axum::extract::Request) -> http::Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 2 << 20).await.map(|bytes| bytes.to_vec()).unwrap_or_default();
+    let query = head.uri.query().unwrap_or("").split('&').filter_map(pair).collect();
+    let asked = Asked {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query,
+        headers: head.headers,
+        body,
+    };
+    let said = shape(keeper, &asked);
+    let mut reply = http::Response::builder().status(said.status);
+    for (name, value) in said.headers {
+        reply = reply.header(name, value);
+    }
+    reply.body(Body::from(said.body)).expect("a reply")
+}

@@ -1,0 +1,182 @@
+//! Can a profile say what real servers do? Every recipe of docs/profiles.md against a server that behaves so.
+
+#[path = "kit/examples.rs"]
+mod examples;
+#[path = "kit/shapes.rs"]
+mod shapes;
+
+use std::sync::atomic::AtomicBool;
+
+use assay::conformance::{Check, Examination, Selection, catalogue, examine};
+use assay::discover::{Question, Talk, Wanted, discover};
+use assay::record::{Redactor, Verdict};
+use assay::scenario::{Conformance, Source};
+use assay::target::{self, Profile, Target, parse_profile};
+use examples::{as_profile, page};
+use shapes::{SHAPES, Server, serve};
+
+/// What every one of these servers does rightly, however it is spoken to.
+const CHECKS: &[&str] = &[
+    "issue-basic",
+    "issue-bad-credentials",
+    "issue-post-only",
+    "sig-tamper",
+    "sig-wrong-key",
+    "sig-alg-none",
+    "struct-segments",
+    "claim-refresh-as-access",
+    "refresh-basic",
+    "refresh-invalid",
+    "refresh-old-rejected",
+    "refresh-reuse-family",
+    "revoke-effective",
+];
+
+/// The profile of a recipe.
+fn recipe(name: &str) -> Profile {
+    let folder = tempfile::tempdir().expect("a folder");
+    let all = examples::examples(&page("profiles.md"));
+    let mark = format!("recipe:{name}");
+    let example = all.iter().find(|e| e.mark == mark).unwrap_or_else(|| panic!("no recipe `{name}`"));
+    let file = as_profile(example, folder.path());
+    let file = file.file_name().expect("a name").to_string_lossy().into_owned();
+    target::load(&file, None, folder.path()).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The verdict of each check, with what it saw.
+fn verdicts(profile: Profile, server: &Server) -> Vec<(String, Verdict, String)> {
+    let target = Target::new(profile, &server.url, None, &[]).expect("an address");
+    let ours: Vec<&'static Check> = catalogue().iter().copied().filter(|check| CHECKS.contains(&check.id)).collect();
+    let asked: Conformance = serde_json::from_value(serde_json::json!({})).expect("defaults");
+    let findings = examine(&Examination {
+        target: &target,
+        topology: "shape",
+        selection: &Selection::new(&asked, &ours).expect("globs"),
+        redactor: Redactor::default(),
+        logs: Vec::new(),
+        peer: None,
+        catalogue: &ours,
+        on_event: &|_| {},
+        cancel: &AtomicBool::new(false),
+    })
+    .expect("no `known` entries");
+    let warned = findings.warnings.iter().map(|w| ("warning".to_owned(), Verdict::Fail, format!("{w:?}")));
+    findings.checks.iter().map(|c| (c.id.clone(), c.verdict, c.summary.clone())).chain(warned).collect()
+}
+
+/// Nothing is found, and something was looked at.
+#[track_caller]
+fn clean(name: &str, profile: Profile, server: &Server) {
+    let seen = verdicts(profile, server);
+    let wrong: Vec<_> = seen
+        .iter()
+        .filter(|(_, verdict, _)| !matches!(verdict, Verdict::Pass | Verdict::NotApplicable))
+        .collect();
+    assert!(wrong.is_empty(), "{name}: {wrong:#?}");
+    let passed = seen.iter().filter(|(_, verdict, _)| *verdict == Verdict::Pass).count();
+    assert!(passed >= 4, "{name}: only {passed} checks could look: {seen:#?}");
+}
+
+#[test]
+fn every_recipe_speaks_to_a_server_that_behaves_so() {
+    for (name, shape) in SHAPES {
+        clean(name, recipe(name), &serve(*shape));
+    }
+    let text = page("profiles.md");
+    let untried: Vec<_> = examples::examples(&text)
+        .into_iter()
+        .filter_map(|e| e.mark.strip_prefix("recipe:").map(str::to_owned))
+        .filter(|name| name != "rs-only" && !SHAPES.iter().any(|(known, _)| known == name))
+        .collect();
+    assert!(untried.is_empty(), "no server behaves as the recipes {untried:?} say");
+}
+
+/// Nobody is there to be asked.
+struct Silent(Vec<String>);
+
+impl Talk for Silent {
+    fn say(&mut self, line: &str) {
+        self.0.push(line.to_owned());
+    }
+    fn ask(&mut self, _: Question) -> Option<String> {
+        None
+    }
+}
+
+fn wanted(server: &Server) -> Wanted {
+    Wanted {
+        url: server.url.clone(),
+        user: Some("alice".into()),
+        password: Some("correct-horse-9".into()),
+        ..Wanted::default()
+    }
+}
+
+/// What discovery wrote for a shape, and what it told.
+fn found(name: &str, hints: impl FnOnce(&mut Wanted)) -> (Server, Profile, String) {
+    let (_, shape) = SHAPES.iter().find(|(known, _)| *known == name).expect("a shape");
+    let server = serve(*shape);
+    let mut talk = Silent(Vec::new());
+    let mut asked = wanted(&server);
+    hints(&mut asked);
+    let draft = discover(asked, &mut talk).unwrap_or_else(|e| panic!("{name}: {e}\n{:#?}", talk.0));
+    let profile = parse_profile(&Source::new("found.yaml", ".", &*draft.profile), None)
+        .unwrap_or_else(|e| panic!("{name}: {e}\n{}", draft.profile));
+    (server, profile, talk.0.join("\n"))
+}
+
+#[test]
+fn discovery_finds_such_servers_by_itself_or_with_a_hint() {
+    let none: fn(&mut Wanted) = |_| {};
+    let client: fn(&mut Wanted) = |w| {
+        w.client = Some("shop".into());
+        w.client_secret = Some("shop-secret-9".into());
+    };
+    let hints: &[(&str, fn(&mut Wanted))] = &[
+        ("created", none),
+        ("cookies", none),
+        ("form-client", client),
+        ("html-refusal", none),
+        ("refresh-in-header", none),
+        ("both-tokens", none),
+        ("token-table", none),
+        ("odd-places", |w| w.resource = Some("/me".into())),
+        ("always-200", |w| {
+            w.login = Some("/rpc/login".into());
+            w.fields = vec![("name".into(), "${user.login}".into()), ("password".into(), "${user.password}".into())];
+        }),
+    ];
+    for (name, hint) in hints {
+        let (server, profile, told) = found(name, hint);
+        if *name == "always-200" {
+            // It has no GET that needs a token, and nobody told where the check is.
+            assert!(profile.verify_ways().is_empty() && told.contains("--resource"), "{told}");
+            continue;
+        }
+        clean(name, profile, &server);
+    }
+}
+
+#[test]
+fn discovery_sees_what_a_refresh_does() {
+    let (_, profile, told) = found("cookies", |_| {});
+    let refresh = &profile.operations["refresh"];
+    assert_eq!((refresh.rotates, refresh.replay_revokes_family), (Some(true), Some(true)), "{told}");
+    let (_, profile, told) = found("refresh-in-header", |_| {});
+    let refresh = &profile.operations["refresh"];
+    assert_eq!((refresh.rotates, refresh.kills_old_access), (Some(false), Some(false)), "{told}");
+    assert!(refresh.request.as_ref().is_some_and(|request| request.auth.is_some()), "{told}");
+}
+
+#[test]
+fn a_wrong_password_is_told_with_what_was_tried() {
+    let (_, shape) = SHAPES[0];
+    let server = serve(shape);
+    let asked = Wanted { password: Some("wrong".into()), ..wanted(&server) };
+    let error = discover(asked, &mut Silent(Vec::new())).expect_err("nobody logs in so").to_string();
+    assert!(error.contains("POST /sessions (JSON: email, password): 422"), "{error}");
+    assert!(error.contains("hint: look at user and password"), "{error}");
+    let asked = Wanted { user: None, ..wanted(&server) };
+    let error = discover(asked, &mut Silent(Vec::new())).expect_err("nobody is known").to_string();
+    assert!(error.contains("--user"), "{error}");
+}
