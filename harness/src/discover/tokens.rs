@@ -83,7 +83,7 @@ pub(super) fn returns(reply: &Reply) -> IndexMap<String, String> {
         let jwt = decode(text.trim_start_matches("Bearer ")).is_some();
         let role = role_of_claims(text).or(role).or(jwt.then_some(Role::Access));
         // A handle is long; "ok" is none.
-        if let Some(role) = role.filter(|role| jwt || text.len() >= 8 || *role == Role::ExpiresIn) {
+        if let Some(role) = role.filter(|role| jwt || text.len() >= 8 || matches!(role, Role::ExpiresIn | Role::Csrf)) {
             found.push((role, place, jwt));
         }
     };
