@@ -68,7 +68,8 @@ pub struct Args {
 
 /// Looks at the server and writes both files; their paths are the result.
 pub fn run(args: &Args, global: &Global) -> Done {
-    let from_environment = std::env::var("ASSAY_PASSWORD").ok().filter(|text| !text.is_empty() && args.password.is_none());
+    let from_environment =
+        std::env::var("ASSAY_PASSWORD").ok().filter(|text| !text.is_empty() && args.password.is_none());
     let wanted = Wanted {
         url: args.url.clone(),
         name: args.name.clone(),

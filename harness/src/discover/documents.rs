@@ -132,10 +132,9 @@ fn operations(document: &Value, prefix: &str) -> Vec<Described> {
             if !matches!(method.as_str(), "GET" | "POST" | "PUT" | "DELETE") {
                 continue;
             }
-            let secured = operation
-                .get("security")
-                .and_then(Value::as_array)
-                .map_or(secured_by_default, |ways| !ways.is_empty() && ways.iter().all(|w| w != &Value::Object(empty.clone())));
+            let secured = operation.get("security").and_then(Value::as_array).map_or(secured_by_default, |ways| {
+                !ways.is_empty() && ways.iter().all(|w| w != &Value::Object(empty.clone()))
+            });
             let lists = [item.get("parameters"), operation.get("parameters")];
             let parameters: Vec<&Value> = lists
                 .into_iter()

@@ -55,8 +55,14 @@ const NOT_A_LOGIN: &[&str] = &["register", "signup", "sign-up", "reset", "change
 /// Most logins that are tried: servers count wrong ones.
 const MAX_TRIES: usize = 40;
 /// Member `error` of a token endpoint's refusal (RFC 6749 section 5.2).
-const OAUTH_ERRORS: &[&str] =
-    &["invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+const OAUTH_ERRORS: &[&str] = &[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+];
 
 /// The login that works.
 #[derive(Debug)]
@@ -83,7 +89,8 @@ pub(super) fn find(scout: &mut Scout<'_>, documents: &Documents) -> Result<Login
     let mut tried = Tried::default();
     if let Some(path) = scout.wanted.login.clone() {
         let local = scout.local(&path);
-        return at(scout, &local, &mut tried)?.map_or_else(|| Err(tried.failure(&local)), |login| Ok(named(login, documents)));
+        return at(scout, &local, &mut tried)?
+            .map_or_else(|| Err(tried.failure(&local)), |login| Ok(named(login, documents)));
     }
     if let Some(login) = by_metadata(scout, documents, &mut tried)? {
         return Ok(login);
@@ -101,7 +108,8 @@ pub(super) fn find(scout: &mut Scout<'_>, documents: &Documents) -> Result<Login
         let named_by_document = documents.password_login.as_ref() == Some(path);
         let Ok(reply) = scout.raw("POST", path, Some("{}")) else { continue };
         // Middleware that asks for a token everywhere says the same of a path that is not there.
-        let silent = matches!(reply.status, 404 | 405 | 501 | 300..=399) || (reply.status == nowhere && hints(&reply) == Hints::default());
+        let silent = matches!(reply.status, 404 | 405 | 501 | 300..=399)
+            || (reply.status == nowhere && hints(&reply) == Hints::default());
         if silent && !named_by_document {
             continue;
         }
@@ -133,7 +141,11 @@ impl Tried {
         lines.dedup();
         lines.truncate(12);
         if lines.is_empty() {
-            lines.push(if path.is_empty() { "  no path answers as a login does".into() } else { format!("  {path} does not answer") });
+            lines.push(if path.is_empty() {
+                "  no path answers as a login does".into()
+            } else {
+                format!("  {path} does not answer")
+            });
         }
         DiscoverError::NoLogin {
             tried: lines.join("\n"),
@@ -180,7 +192,11 @@ fn by_command(scout: &mut Scout<'_>) -> Result<Login, DiscoverError> {
 }
 
 /// A login at the token endpoint that the metadata names.
-fn by_metadata(scout: &mut Scout<'_>, documents: &Documents, tried: &mut Tried) -> Result<Option<Login>, DiscoverError> {
+fn by_metadata(
+    scout: &mut Scout<'_>,
+    documents: &Documents,
+    tried: &mut Tried,
+) -> Result<Option<Login>, DiscoverError> {
     let (Some((path, _)), Some(endpoint)) = (&documents.metadata, documents.member("token_endpoint")) else {
         return Ok(None);
     };
@@ -188,10 +204,13 @@ fn by_metadata(scout: &mut Scout<'_>, documents: &Documents, tried: &mut Tried) 
     let endpoint = scout.local(endpoint);
     let grants = documents.list("grant_types_supported");
     let offers = |grant: &str| grants.as_ref().is_none_or(|grants| grants.contains(&grant));
-    let methods = documents.list("token_endpoint_auth_methods_supported").unwrap_or_else(|| vec!["client_secret_basic"]);
+    let methods =
+        documents.list("token_endpoint_auth_methods_supported").unwrap_or_else(|| vec!["client_secret_basic"]);
     if !offers("password") && !offers("client_credentials") {
         let listed = grants.unwrap_or_default().join(", ");
-        tried.lines.push(format!("  {endpoint}: offers {listed}: a browser is needed, so log in by a program (--login-command)"));
+        tried.lines.push(format!(
+            "  {endpoint}: offers {listed}: a browser is needed, so log in by a program (--login-command)"
+        ));
         return Ok(None);
     }
     let client = scout.need_client();
@@ -311,7 +330,8 @@ fn plain(scout: &Scout<'_>, path: &str, hints: &Hints) -> Vec<Operation> {
     let password = hints.password.clone().unwrap_or_else(|| PASSWORDS[0].to_owned());
     // A complaint may hold such a word by chance: the others come after it.
     let mut logins: Vec<String> = hints.login.iter().cloned().collect();
-    logins.extend(LOGINS.iter().take(5).map(|name| (*name).to_owned()).filter(|name| hints.login.as_ref() != Some(name)));
+    logins
+        .extend(LOGINS.iter().take(5).map(|name| (*name).to_owned()).filter(|name| hints.login.as_ref() != Some(name)));
     let mut shapes = Vec::new();
     for body in bodies {
         if !given.is_empty() {
@@ -375,7 +395,8 @@ fn hints(reply: &Reply) -> Hints {
     let oauth = json.get("error").and_then(Value::as_str).is_some_and(|error| OAUTH_ERRORS.contains(&error));
     let mut words = Vec::new();
     collect(&json, 0, &mut words);
-    let find = |known: &[&str]| known.iter().find(|name| words.iter().any(|word| word == *name)).map(|n| (*n).to_owned());
+    let find =
+        |known: &[&str]| known.iter().find(|name| words.iter().any(|word| word == *name)).map(|n| (*n).to_owned());
     Hints { login: find(LOGINS), password: find(PASSWORDS), oauth }
 }
 
@@ -415,8 +436,18 @@ mod tests {
 
     #[test]
     fn complaints_about_an_empty_login_tell_its_fields() {
-        check(r#"{"email":["This field is required."],"password":["This field is required."]}"#, Some("email"), Some("password"), false);
-        check(r#"{"detail":[{"type":"missing","loc":["body","username"],"msg":"Field required"}]}"#, Some("username"), None, false);
+        check(
+            r#"{"email":["This field is required."],"password":["This field is required."]}"#,
+            Some("email"),
+            Some("password"),
+            false,
+        );
+        check(
+            r#"{"detail":[{"type":"missing","loc":["body","username"],"msg":"Field required"}]}"#,
+            Some("username"),
+            None,
+            false,
+        );
         check(r#"{"message":["login must be a string","pwd must be a string"]}"#, Some("login"), Some("pwd"), false);
         check(r#"{"error":"unsupported_grant_type"}"#, None, None, true);
         check("<html>no</html>", None, None, false);

@@ -10,7 +10,8 @@ use super::login::{Login, shown};
 use super::scout::{Scout, brief, is_good, with};
 use super::{Question, tokens};
 use crate::target::{
-    Auth, BodyKind, Issued, OneOrMany, Operation, Predicate, Replay, Request, Statuses, TokenPlace, TokenUse, Vars, VerifyKey,
+    Auth, BodyKind, Issued, OneOrMany, Operation, Predicate, Replay, Request, Statuses, TokenPlace, TokenUse, Vars,
+    VerifyKey,
 };
 use crate::wire::Reply;
 
@@ -124,7 +125,8 @@ fn describe_tokens(scout: &mut Scout<'_>, issued: &Issued) {
 fn find_keys(scout: &mut Scout<'_>, documents: &Documents) {
     let Some(path) = &documents.keys else { return };
     let request = Request { path: path.clone(), ..Request::default() };
-    let accepted = Predicate { status: Some(OneOrMany::One(200)), present: vec!["/keys".into()], ..Predicate::default() };
+    let accepted =
+        Predicate { status: Some(OneOrMany::One(200)), present: vec!["/keys".into()], ..Predicate::default() };
     scout.set("keys", Operation { request: Some(request), accepted: Some(accepted), ..Operation::default() });
     let asymmetric = scout.target.profile.tokens.access.alg.as_deref().is_some_and(|alg| !alg.starts_with("HS"));
     if asymmetric {
@@ -181,23 +183,24 @@ fn try_resources(scout: &mut Scout<'_>, issued: &Issued, paths: &[String]) -> bo
     for path in paths {
         let request = carrying(scout, path);
         scout.set(NAME, Operation { request: Some(request), ..Operation::default() });
-        let found = scout.call(NAME, &Vars::new().issued(&issued.other)).filter(|reply| !is_good(reply)).and_then(|nothing| {
-            if matches!(nothing.status, 404 | 405 | 500..) {
-                return None;
-            }
-            if let Some(granted) = scout.call(NAME, &shown(issued)).filter(is_good) {
-                return Some(granted);
-            }
-            // The challenge may name another scheme than Bearer.
-            let scheme = nothing.header("www-authenticate")?.split_whitespace().next()?.to_owned();
-            if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("basic") {
-                return None;
-            }
-            let request = scout.operation(NAME)?.request.as_mut()?;
-            request.auth = None;
-            request.headers.insert("Authorization".into(), format!("{scheme} ${{token}}"));
-            scout.call(NAME, &shown(issued)).filter(is_good)
-        });
+        let found =
+            scout.call(NAME, &Vars::new().issued(&issued.other)).filter(|reply| !is_good(reply)).and_then(|nothing| {
+                if matches!(nothing.status, 404 | 405 | 500..) {
+                    return None;
+                }
+                if let Some(granted) = scout.call(NAME, &shown(issued)).filter(is_good) {
+                    return Some(granted);
+                }
+                // The challenge may name another scheme than Bearer.
+                let scheme = nothing.header("www-authenticate")?.split_whitespace().next()?.to_owned();
+                if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("basic") {
+                    return None;
+                }
+                let request = scout.operation(NAME)?.request.as_mut()?;
+                request.auth = None;
+                request.headers.insert("Authorization".into(), format!("{scheme} ${{token}}"));
+                scout.call(NAME, &shown(issued)).filter(is_good)
+            });
         if let Some(granted) = found {
             settle_resource(scout, NAME, path, issued, &granted);
             return true;
@@ -276,7 +279,12 @@ fn refusals(scout: &mut Scout<'_>, name: &str, issued: &Issued, granted: &Reply)
         {
             if in_body {
                 operation.invalid = refused(&status);
-            } else if !operation.denied.as_ref().and_then(|d| d.status.as_ref()).is_some_and(|s| s.all().contains(&nothing.status)) {
+            } else if !operation
+                .denied
+                .as_ref()
+                .and_then(|d| d.status.as_ref())
+                .is_some_and(|s| s.all().contains(&nothing.status))
+            {
                 operation.no_token = refused(&status);
             }
         }
@@ -378,7 +386,11 @@ fn describe_login(scout: &mut Scout<'_>) {
     let mut told = Vec::new();
     let granted = scout.call("issue", &Vars::new());
     let mut note = |what: &str, reply: &Option<Reply>| {
-        told.push(reply.as_ref().map_or_else(|| format!("no answer to {what}"), |reply| format!("{} for {what}", reply.status)));
+        told.push(
+            reply
+                .as_ref()
+                .map_or_else(|| format!("no answer to {what}"), |reply| format!("{} for {what}", reply.status)),
+        );
     };
     note("a wrong password", &wrong);
     note("none", &missing);
@@ -386,7 +398,8 @@ fn describe_login(scout: &mut Scout<'_>) {
     let of = |reply: &Option<Reply>| {
         reply.as_ref().filter(|reply| !is_good(reply)).map(|reply| BTreeSet::from([reply.status])).unwrap_or_default()
     };
-    let same_status = wrong.as_ref().is_some_and(is_good).then(|| difference(granted.as_ref()?, wrong.as_ref()?)).flatten();
+    let same_status =
+        wrong.as_ref().is_some_and(is_good).then(|| difference(granted.as_ref()?, wrong.as_ref()?)).flatten();
     if let Some(issue) = scout.operation("issue") {
         issue.denied = refused(&of(&wrong));
         issue.invalid = refused(&of(&missing));
@@ -421,7 +434,8 @@ fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
         // SimpleJWT's own place first; a path with a slash at its end is asked as it is.
         paths.sort_by_key(|p| !p.ends_with('/') && path.ends_with('/'));
     }
-    let named = place.rsplit('/').next().filter(|name| !name.is_empty() && !name.contains(':')).unwrap_or("refresh").to_owned();
+    let named =
+        place.rsplit('/').next().filter(|name| !name.is_empty() && !name.contains(':')).unwrap_or("refresh").to_owned();
     let mut requests = Vec::new();
     for path in paths {
         if let Some(cookie) = place.strip_prefix("cookie:") {
@@ -434,7 +448,12 @@ fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
             continue;
         }
         let mut names = vec![named.clone()];
-        names.extend(["refresh", "refresh_token", "refreshToken", "token"].map(str::to_owned).into_iter().filter(|n| *n != named));
+        names.extend(
+            ["refresh", "refresh_token", "refreshToken", "token"]
+                .map(str::to_owned)
+                .into_iter()
+                .filter(|n| *n != named),
+        );
         requests.extend(names.iter().map(|name| asking(scout, &path, BodyKind::Json, name)));
         let auth = Some(Auth::Bearer("${token}".into()));
         requests.push(Request { method: Some("POST".into()), path, auth, ..Request::default() });
@@ -483,7 +502,8 @@ fn describe_refresh(scout: &mut Scout<'_>, path: &str) {
     let way = scout.target.verify_ways().first().map(|way| (*way).to_owned());
     let Some(second) = refreshed(scout, &first) else { return };
     let rotates = second.refresh.as_ref().is_some_and(|token| *token != first);
-    let old_access = way.map(|way| scout.call(&way, &shown(&session)).is_some_and(|reply| scout.target.accepted(&way, &reply)));
+    let old_access =
+        way.map(|way| scout.call(&way, &shown(&session)).is_some_and(|reply| scout.target.accepted(&way, &reply)));
     let replayed = refreshed(scout, &first).is_some();
     let newest = second.refresh.clone().filter(|_| rotates && !replayed);
     let family_ends = newest.map(|newest| refreshed(scout, &newest).is_none());
@@ -595,9 +615,11 @@ mod tests {
 
     #[test]
     fn yes_and_no_of_one_status_are_told_apart_by_their_bodies() {
-        let (yes, no) = difference(&reply(200, r#"{"active":true,"sub":"1"}"#), &reply(200, r#"{"active":false}"#)).expect("they differ");
+        let (yes, no) = difference(&reply(200, r#"{"active":true,"sub":"1"}"#), &reply(200, r#"{"active":false}"#))
+            .expect("they differ");
         assert_eq!((yes.json["/active"].as_bool(), no.json["/active"].as_bool()), (Some(true), Some(false)));
-        let (yes, no) = difference(&reply(200, r#"{"user":{"id":1}}"#), &reply(200, r#"{"error":{}}"#)).expect("they differ");
+        let (yes, no) =
+            difference(&reply(200, r#"{"user":{"id":1}}"#), &reply(200, r#"{"error":{}}"#)).expect("they differ");
         assert_eq!((yes.present, no.absent), (vec!["/user".to_owned()], vec!["/user".to_owned()]));
         assert!(difference(&reply(200, "{}"), &reply(200, "{}")).is_none());
     }

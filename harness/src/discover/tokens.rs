@@ -23,7 +23,8 @@ enum Role {
 /// Claims that tell kinds of tokens apart, where they differ.
 const TYPE_CLAIMS: &[&str] = &["token_type", "typ", "type", "token_use", "use", "tokenType", "kind"];
 /// Claims that name the user, in the order of preference.
-const SUBJECT_CLAIMS: &[&str] = &["sub", "user_id", "userId", "uid", "username", "user", "preferred_username", "email", "id"];
+const SUBJECT_CLAIMS: &[&str] =
+    &["sub", "user_id", "userId", "uid", "username", "user", "preferred_username", "email", "id"];
 /// Headers that bring tokens.
 const HEADERS: &[(&str, Role)] = &[
     ("authorization", Role::Access),
@@ -132,7 +133,9 @@ fn walk(value: &Value, name: &str, pointer: &str, depth: u8, add: &mut impl FnMu
                 walk(item, name, &format!("{pointer}/{n}"), depth + 1, add);
             }
         }
-        Value::String(text) => add(role_of_name(name).filter(|role| *role != Role::ExpiresIn), pointer.to_owned(), text),
+        Value::String(text) => {
+            add(role_of_name(name).filter(|role| *role != Role::ExpiresIn), pointer.to_owned(), text)
+        }
         Value::Number(number) => {
             if role_of_name(name) == Some(Role::ExpiresIn) {
                 add(Some(Role::ExpiresIn), pointer.to_owned(), &number.to_string());
@@ -204,7 +207,11 @@ mod tests {
     use super::*;
 
     fn jwt(claims: Value) -> String {
-        format!("{}.{}.c2ln", base64url::encode(r#"{"alg":"HS256","typ":"JWT"}"#), base64url::encode(claims.to_string()))
+        format!(
+            "{}.{}.c2ln",
+            base64url::encode(r#"{"alg":"HS256","typ":"JWT"}"#),
+            base64url::encode(claims.to_string())
+        )
     }
 
     fn reply(headers: &[(&str, &str)], body: String) -> Reply {
@@ -225,7 +232,8 @@ mod tests {
 
     #[test]
     fn tokens_are_found_wherever_servers_put_them() {
-        let (access, refresh) = (jwt(serde_json::json!({"sub": "1"})), jwt(serde_json::json!({"token_type": "refresh"})));
+        let (access, refresh) =
+            (jwt(serde_json::json!({"sub": "1"})), jwt(serde_json::json!({"token_type": "refresh"})));
         check(
             &reply(&[], format!(r#"{{"refresh": "{refresh}", "access": "{access}"}}"#)),
             &[("access", "/access"), ("refresh", "/refresh")],
@@ -234,17 +242,27 @@ mod tests {
             &reply(&[], r#"{"access_token": "Ab3dEfGh1jKl", "expires_in": 300, "token_type": "Bearer", "scope": "read write all", "refresh_token": "zYxWvUtSr"}"#.into()),
             &[("access", "/access_token"), ("refresh", "/refresh_token"), ("expires_in", "/expires_in")],
         );
-        check(&reply(&[], format!(r#"{{"data": {{"session": {{"value": "{access}"}}}}}}"#)), &[("access", "/data/session/value")]);
+        check(
+            &reply(&[], format!(r#"{{"data": {{"session": {{"value": "{access}"}}}}}}"#)),
+            &[("access", "/data/session/value")],
+        );
         check(&reply(&[], format!("\"{access}\"")), &[("access", "body")]);
         check(&reply(&[], access.clone()), &[("access", "body")]);
         check(
             &reply(
-                &[("Set-Cookie", &format!("at={access}; HttpOnly")), ("Set-Cookie", "csrf_token=0123456789ab"), ("Set-Cookie", "lang=en")],
+                &[
+                    ("Set-Cookie", &format!("at={access}; HttpOnly")),
+                    ("Set-Cookie", "csrf_token=0123456789ab"),
+                    ("Set-Cookie", "lang=en"),
+                ],
                 "{\"user\": \"alice in wonderland\"}".into(),
             ),
             &[("access", "cookie:at"), ("csrf", "cookie:csrf_token")],
         );
-        check(&reply(&[("Authorization", &format!("Bearer {access}"))], String::new()), &[("access", "header:authorization")]);
+        check(
+            &reply(&[("Authorization", &format!("Bearer {access}"))], String::new()),
+            &[("access", "header:authorization")],
+        );
         check(&reply(&[], "<html>welcome back, alice</html>".into()), &[]);
         check(&reply(&[], r#"{"status": "ok", "token_type": "bearer bearer"}"#.into()), &[]);
     }

@@ -85,7 +85,9 @@ fn scenario(scout: &Scout<'_>, name: &str, url: &str) -> String {
     let _ = writeln!(text, "topologies:\n  running: {{url: {}}}", quoted(url));
     text.push_str("conformance:\n  only: [\"*\"]\n  budget: ci\n");
     let load = |rate: &str, mix: &str, warmup: &str| {
-        format!("load:\n  arrival: {{open: {{rate: {rate}}}}}\n  stages: [{{hold: 10s}}]\n  mix: {{{mix}}}\n  tokens: {{sessions: 5}}\n  warmup: {warmup}\n")
+        format!(
+            "load:\n  arrival: {{open: {{rate: {rate}}}}}\n  stages: [{{hold: 10s}}]\n  mix: {{{mix}}}\n  tokens: {{sessions: 5}}\n  warmup: {warmup}\n"
+        )
     };
     if !weights.is_empty() {
         text.push_str(&load("20/s", &weights.join(", "), "2s"));
@@ -98,7 +100,8 @@ fn scenario(scout: &Scout<'_>, name: &str, url: &str) -> String {
 
 /// The profile as it was written must hold, and speak to the server.
 fn rehearse(scout: &mut Scout<'_>, draft: &Draft) -> Result<(), DiscoverError> {
-    let source = Source::new(format!("{}.profile.yaml", draft.name), scout.target.profile.folder.clone(), &*draft.profile);
+    let source =
+        Source::new(format!("{}.profile.yaml", draft.name), scout.target.profile.folder.clone(), &*draft.profile);
     let found = examine(&source);
     if found.has_errors() {
         return Err(DiscoverError::Contradiction(found.render(false)));
@@ -114,7 +117,8 @@ fn rehearse(scout: &mut Scout<'_>, draft: &Draft) -> Result<(), DiscoverError> {
     let mut told = Vec::new();
     for way in scout.target.verify_ways() {
         let genuine = scout.call(way, &shown(&issued)).is_some_and(|reply| scout.target.accepted(way, &reply));
-        let nothing = scout.call(way, &Vars::new().issued(&issued.other)).is_some_and(|r| scout.target.accepted(way, &r));
+        let nothing =
+            scout.call(way, &Vars::new().issued(&issued.other)).is_some_and(|r| scout.target.accepted(way, &r));
         told.push(match (genuine, nothing) {
             (true, false) => format!("`{way}` grants a genuine token and nothing else"),
             (true, true) => format!("`{way}` grants without a token too: make its `accepted` stricter"),
@@ -154,7 +158,8 @@ fn entry(text: &mut String, indent: usize, name: &str, value: &Value) {
     let pad = " ".repeat(indent);
     let line = format!("{pad}{}: {}", quoted(name), braces(value));
     // Operations are read one under the other, whatever their length.
-    let block = matches!(value, Value::Object(_)) && (name == "operations" || line.len() > WIDTH || indent == 2 && line.len() > WIDTH / 2);
+    let block = matches!(value, Value::Object(_))
+        && (name == "operations" || line.len() > WIDTH || indent == 2 && line.len() > WIDTH / 2);
     match value {
         Value::Object(members) if block => {
             let _ = writeln!(text, "{pad}{}:", quoted(name));
@@ -192,7 +197,10 @@ fn quoted(text: &str) -> String {
     let mut bytes = text.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'/' | b'_'));
     let rest = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'.' | b'+'));
-    let word = matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
+    let word = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
     if first && rest && !word { text.to_owned() } else { Value::from(text).to_string() }
 }
 
@@ -212,7 +220,8 @@ mod tests {
             "known": {}, "identity": null
         });
         let text = yaml(&value);
-        let tree = crate::scenario::parse(&Source::new("x.yaml", ".", &*text)).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
+        let tree =
+            crate::scenario::parse(&Source::new("x.yaml", ".", &*text)).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
         let read: Value = crate::scenario::decode(&tree).expect("values");
         assert_eq!(read["user"], value["user"], "{text}");
         assert_eq!(read["operations"], value["operations"], "{text}");

@@ -48,8 +48,7 @@ impl Asked {
         if !self.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
             return None;
         }
-        let pairs: Vec<(String, String)> =
-            std::str::from_utf8(&self.body).ok()?.split('&').filter_map(pair).collect();
+        let pairs: Vec<(String, String)> = std::str::from_utf8(&self.body).ok()?.split('&').filter_map(pair).collect();
         pairs.into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
     fn client_by_basic(&self) -> bool {
@@ -147,7 +146,8 @@ impl Keeper {
     /// A token that nobody can read, looked up in a table.
     fn handle(&self, user: &str) -> String {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let digest = jsonwebtoken::crypto::sign(&number.to_be_bytes(), &EncodingKey::from_secret(KEY), Algorithm::HS256);
+        let digest =
+            jsonwebtoken::crypto::sign(&number.to_be_bytes(), &EncodingKey::from_secret(KEY), Algorithm::HS256);
         let handle: String = digest.expect("signed").chars().take(40).collect();
         let kept = Session { user: user.to_owned(), live: None, access: handle.clone() };
         self.sessions.lock().expect("sound").insert(handle.clone(), kept);
@@ -293,15 +293,16 @@ fn form_client(keeper: &Keeper, asked: &Asked) -> Said {
 
 fn client_credentials(keeper: &Keeper, asked: &Asked) -> Said {
     match (asked.method.as_str(), asked.path.as_str()) {
-        ("POST", "/oauth/token") if asked.form("grant_type").is_none() => says(400, json!({"error": "invalid_request"})),
+        ("POST", "/oauth/token") if asked.form("grant_type").is_none() => {
+            says(400, json!({"error": "invalid_request"}))
+        }
         ("POST", "/oauth/token") if !asked.client_by_basic() => {
             says(401, json!({"error": "invalid_client"})).with("www-authenticate", "Basic realm=\"shape\"")
         }
-        ("POST", "/oauth/token") => says(
-            200,
-            json!({"access_token": keeper.issue(CLIENT.0).0, "token_type": "Bearer", "expires_in": 300}),
-        )
-        .with("cache-control", "no-store"),
+        ("POST", "/oauth/token") => {
+            says(200, json!({"access_token": keeper.issue(CLIENT.0).0, "token_type": "Bearer", "expires_in": 300}))
+                .with("cache-control", "no-store")
+        }
         ("GET", "/oauth/token") => not_this_method(),
         ("GET", "/me") => bearer_me(keeper, asked),
         _ => nothing_here(),
@@ -391,7 +392,9 @@ fn both_tokens(keeper: &Keeper, asked: &Asked) -> Said {
             Err(false) => says(400, json!({"title": "One or more validation errors occurred."})),
         },
         ("POST", "/refresh") => match (asked.json("accessToken"), asked.json("refreshToken")) {
-            (Some(access), Some(refresh)) => keeper.rotate(Some(&refresh), Some(&access)).map_or_else(unauthorised, pair),
+            (Some(access), Some(refresh)) => {
+                keeper.rotate(Some(&refresh), Some(&access)).map_or_else(unauthorised, pair)
+            }
             _ => says(400, json!({"title": "One or more validation errors occurred."})),
         },
         ("POST", "/logout") => match (keeper.user_of(asked.after("bearer")), asked.json("refreshToken")) {
@@ -467,13 +470,8 @@ async fn answer(shape: Shape, keeper: &Keeper, request: axum::extract::Request) 
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 2 << 20).await.map(|bytes| bytes.to_vec()).unwrap_or_default();
     let query = head.uri.query().unwrap_or("").split('&').filter_map(pair).collect();
-    let asked = Asked {
-        method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
-        query,
-        headers: head.headers,
-        body,
-    };
+    let asked =
+        Asked { method: head.method.to_string(), path: head.uri.path().to_owned(), query, headers: head.headers, body };
     let said = shape(keeper, &asked);
     let mut reply = http::Response::builder().status(said.status);
     for (name, value) in said.headers {
