@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod completions;
 mod explain;
+mod forge;
 mod guard;
 mod init;
 mod kill_matrix;
@@ -64,6 +65,8 @@ pub enum Command {
     Run(args::RunArgs),
     /// Check what a token server must do, of a scenario or at an address
     Check(args::CheckArgs),
+    /// Make the token that a check sends, for the curl line of a finding
+    Forge(args::ForgeArgs),
     /// Drive a load, of a scenario or at an address
     Load(args::LoadArgs),
     /// Compare deployments that already run, or two stored runs
@@ -131,6 +134,7 @@ pub fn dispatch(command: Command, global: &Global) -> Done {
     match command {
         Command::Run(args) => run::run(&args, global),
         Command::Check(args) => check::run(&args, global),
+        Command::Forge(args) => forge::run(&args, global),
         Command::Load(args) => load::run(&args, global),
         Command::Compare(args) => compare::run(&args, global),
         Command::Report(args) => report::run(&args, global),

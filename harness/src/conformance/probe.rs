@@ -82,6 +82,7 @@ pub struct Probe<'a> {
     deadline: Nanos,
     connections: HashMap<String, Connection>,
     wanted: Option<String>,
+    captured: std::cell::RefCell<Option<String>>,
     forger: Option<Forger>,
     controls: HashMap<String, (bool, Nanos)>,
     issued: BTreeMap<String, Value>,
@@ -107,6 +108,7 @@ impl<'a> Probe<'a> {
             deadline: (began + allowance.into()).min(session.deadline),
             connections: HashMap::new(),
             wanted: wanted.map(str::to_owned),
+            captured: std::cell::RefCell::default(),
             forger: None,
             controls: HashMap::new(),
             issued: BTreeMap::new(),
@@ -127,6 +129,12 @@ impl<'a> Probe<'a> {
         }
         self.outcome.duration_ms = clock::mono().since(self.began).0 / 1_000_000;
         self.outcome
+    }
+
+    /// `assay forge`: the token of the finding that was asked for, where the check made one without offering it, and
+    /// what was seen.
+    pub(super) fn finish_forging(self) -> (Option<String>, Vec<Observation>) {
+        (self.captured.into_inner(), self.outcome.observations)
     }
 
     // ---- the target ------------------------------------------------------------------------------------------
@@ -766,6 +774,17 @@ impl<'a> Probe<'a> {
         }
     }
 
+    /// What was seen last was seen in a state that has been undone since (a disabled user who is enabled again), so
+    /// that no shell line shows it again.
+    pub fn transient(&mut self) {
+        if let Some(last) = self.outcome.observations.last_mut() {
+            for evidence in &mut last.evidence {
+                evidence.curl = None;
+                evidence.httpie = None;
+            }
+        }
+    }
+
     /// Nothing was learnt.
     pub fn inconclusive(&mut self, variant: Option<&str>, finding: &str, summary: impl Into<String>) {
         self.outcome.observations.push(Observation::new(variant, Verdict::Inconclusive, finding, summary));
@@ -809,6 +828,11 @@ impl<'a> Probe<'a> {
     }
 
     fn evidence(&self, variant: Option<&str>, answer: &Answer, expected: &str) -> crate::record::Evidence {
+        if let (Some(wanted), Some(token)) = (&self.wanted, &answer.token)
+            && (wanted.is_empty() || variant == Some(wanted.as_str()))
+        {
+            self.captured.borrow_mut().get_or_insert_with(|| token.clone());
+        }
         let mut evidence = answer.evidence(variant, expected, &answer.describe());
         let lines = reproduce::lines(self.session, self.check, variant, answer);
         evidence.request = Some(lines.request);

@@ -56,8 +56,14 @@ pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>,
         let name = variant.map_or_else(|| check.id.to_owned(), |v| format!("{}/{v}", check.id));
         let source = if profile.source.is_empty() { &profile.name } else { &profile.source };
         let variant = profile.variant.as_ref().map(|v| format!(" --variant {}", word(v))).unwrap_or_default();
+        let admin = session.target.admin.as_ref().map(|a| format!(" --admin {}", word(&a.url()))).unwrap_or_default();
+        let endpoint = &session.target.endpoint;
+        let remote = match endpoint.is_loopback() {
+            true => String::new(),
+            false => format!(" --allow-remote {}", word(&endpoint.host)),
+        };
         let (name, url, source) = (word(&name), word(&url), word(source));
-        format!("TOKEN=$(assay forge {name} --target {url} --profile {source}{variant})\n")
+        format!("TOKEN=$(assay forge {name} --target {url} --profile {source}{variant}{admin}{remote})\n")
     } else {
         String::new()
     };

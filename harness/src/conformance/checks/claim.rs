@@ -264,6 +264,7 @@ fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
         // A self-contained token may outlive its user by design; how long is the subject of revoke-user-events.
         let restored = if variant == "inactive" { p.admin("enable_user", &vars) } else { create_again(p, &vars) };
         p.judge_refusal(Some(variant), "the token of a user who is gone refused", &answer);
+        p.transient();
         if answer.accepted() {
             p.at_most(Level::Should);
         }

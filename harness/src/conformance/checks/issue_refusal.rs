@@ -155,6 +155,7 @@ fn error_uniform(p: &mut Probe<'_>) -> Result<(), Stop> {
     let inactive = p.call("issue", &vars)?;
     let restored = p.admin("enable_user", &vars);
     compare(p, "inactive-user", &expected, &mask(&inactive, &login), &inactive);
+    p.transient();
     restored
 }
 

@@ -442,6 +442,7 @@ fn user_state(p: &mut Probe<'_>) -> Result<(), Stop> {
     let answer = p.refresh(&control)?;
     let restored = if p.target().has_hook("enable_user") { p.admin("enable_user", &vars) } else { Ok(()) };
     p.judge_refusal(Some("disabled"), "a disabled user's refresh refused", &answer);
+    p.transient();
     restored?;
     if !can_delete(p) {
         p.skip("deleted", SkipReason::Needs("admin-delete-user and admin-create-user".into()));
@@ -452,6 +453,7 @@ fn user_state(p: &mut Probe<'_>) -> Result<(), Stop> {
     let answer = p.refresh(&session)?;
     let restored = create_again(p, &vars);
     p.judge_refusal(Some("deleted"), "a deleted user's refresh refused", &answer);
+    p.transient();
     restored
 }
 

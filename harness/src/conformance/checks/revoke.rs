@@ -241,5 +241,6 @@ fn user_events(p: &mut Probe<'_>) -> Result<(), Stop> {
     } else {
         p.judge_refusal(Some("disabled"), "a disabled user's access token refused", &last);
     }
+    p.transient();
     restored
 }

@@ -1,0 +1,46 @@
+//! `assay forge CHECK[/VARIANT]`: the token of a finding, made again for its curl line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use assay::conformance::{ForgeError, find, forge};
+use assay::record::ExitCode;
+use assay::run::preflight;
+use assay::scenario::suggestion;
+use serde_json::json;
+
+use super::args::ForgeArgs;
+use super::{Done, Failure, Global, carry, line, profile};
+
+/// Prints the token, and nothing else. Exit code 3 where the check cannot be tried on this target.
+pub fn run(args: &ForgeArgs, global: &Global) -> Done {
+    let (id, variant) = match args.check.split_once('/') {
+        Some((id, variant)) => (id, Some(variant)),
+        None => (args.check.as_str(), None),
+    };
+    let check = find(id).map_err(Failure::usage)?;
+    if let Some(variant) = variant.filter(|v| !check.has_variant(v)) {
+        let hint = suggestion(variant, check.variants).unwrap_or_else(|| format!("`assay explain {id}` lists them"));
+        return Err(Failure::usage(format!("`{id}` has no variant `{variant}`; hint: {hint}")));
+    }
+    let Some(url) = &args.target.target else {
+        return Err(Failure::usage("expected `--target URL` and `--profile NAME`: the token is made for a server"));
+    };
+    let how = &args.target.how;
+    let profile = profile::of_flags(how)?;
+    let target = preflight("target", &profile, url, how.admin.as_deref(), &global.allow_remote).map_err(carry::fail)?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&cancel);
+    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))
+        .map_err(|e| Failure::harness(format!("listening for signals: {e}")))?;
+    let token = forge(&target, check, variant, &cancel).map_err(|error| match error {
+        ForgeError::Harness(why) => Failure::harness(why),
+        ForgeError::NoToken(why) | ForgeError::NotTried(why) => Failure::Other(ExitCode::Target, why),
+    })?;
+    if global.json {
+        line(format_args!("{:#}", json!({"check": args.check, "token": token})));
+    } else {
+        line(format_args!("{token}"));
+    }
+    Ok(ExitCode::Ok)
+}

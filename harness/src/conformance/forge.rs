@@ -1,0 +1,70 @@
+//! How is the token of a finding made again? The check itself is run, up to the moment where it has that token.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use crate::record::{Redactor, Verdict};
+use crate::scenario::Budget;
+use crate::target::Target;
+
+use super::calibrate;
+use super::descriptor::Check;
+use super::engine::{capabilities, redactor};
+use super::probe::{Probe, Stop};
+use super::session::Session;
+
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForgeError {
+    /// The check sends no token under this name, or none at all.
+    #[error("{0}")]
+    NoToken(String),
+    /// The check cannot be tried on this target: what is missing.
+    #[error("{0}")]
+    NotTried(String),
+    /// A fault of ours.
+    #[error("{0}")]
+    Harness(String),
+}
+
+/// Makes the token that a check sends: that of a variant, or the first one. What the check does to the target before
+/// it has the token (a login, a revocation) is done.
+///
+/// # Errors
+/// See [`ForgeError`].
+pub fn forge(
+    target: &Target,
+    check: &'static Check,
+    variant: Option<&str>,
+    cancel: &AtomicBool,
+) -> Result<String, ForgeError> {
+    let logs: Vec<PathBuf> = Vec::new();
+    let mut session = Session::new(target, "forge", cancel, redactor(target, &Redactor::default()));
+    session.has = capabilities(target, None, &logs, Budget::Ci);
+    if let Some(need) = check.needs.iter().find(|need| !session.has.contains(need)) {
+        let (name, by) = (need.name(), need.provided_by());
+        return Err(ForgeError::NotTried(format!("{} needs {name}; hint: {by}", check.id)));
+    }
+    calibrate::calibrate(&mut session, &|_| {}, &mut Vec::new());
+    let mut probe = Probe::new(&session, check, &|_| {}, Some(variant.unwrap_or_default()));
+    let ended = (check.run)(&mut probe);
+    let (captured, outcome) = probe.finish_forging();
+    let blank = || {
+        let what = variant.map_or_else(|| check.id.to_owned(), |v| format!("{}/{v}", check.id));
+        ForgeError::NoToken(format!("{what} sends no token that could be made beforehand, or found nothing this time"))
+    };
+    match (ended, captured) {
+        (Err(Stop::Captured(token)), _) | (_, Some(token)) => Ok(token),
+        (Err(Stop::Skip(reason)), None) => Err(ForgeError::NotTried(format!("{}: {reason}", check.id))),
+        (Err(Stop::Inconclusive(why)), None) => Err(ForgeError::NotTried(why)),
+        (Err(Stop::Cancelled), None) => Err(ForgeError::NotTried("interrupted".to_owned())),
+        (Err(Stop::Harness(why)), None) => Err(ForgeError::Harness(why)),
+        (Ok(()), None) => {
+            let of_variant = |name: &Option<String>| variant.is_none() || name.as_deref() == variant;
+            let skipped = outcome
+                .iter()
+                .find(|o| of_variant(&o.variant) && matches!(o.verdict, Verdict::NotApplicable | Verdict::Blocked));
+            Err(skipped.map_or_else(blank, |o| ForgeError::NotTried(format!("{}: {}", check.id, o.summary))))
+        }
+    }
+}
