@@ -36,10 +36,15 @@ impl App {
             .merge(resource::routes(&state))
             .route("/.well-known/jwks.json", get(jwks))
             .route("/healthz", get(health))
+            .route("/metrics", get(crate::operation::metrics))
+            .route("/openapi.json", get(crate::operation::openapi))
             .fallback(async || reply::detail(StatusCode::NOT_FOUND, "Not found."))
             .method_not_allowed_fallback(async |request: Request| {
                 reply::detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Method \"{}\" not allowed.", request.method()))
             });
+        if state.config.log || state.config.server_timing {
+            router = router.layer(middleware::from_fn_with_state(Arc::clone(&state), crate::operation::observe));
+        }
         // Layers cost an allocation each: the ordinary server has none.
         if steerable {
             router = router.layer(middleware::from_fn_with_state(Arc::clone(&state), stall));
@@ -57,6 +62,9 @@ impl App {
 
     /// Forgets what has expired; for a caller's clockwork.
     pub async fn sweep(&self) {
+        if let Some(pace) = &self.state.pace {
+            pace.retain_recent();
+        }
         if let Err(error) = self.state.store.sweep(self.state.clock.now()).await {
             tracing::warn!(%error, "the sweep failed");
         }

@@ -112,11 +112,17 @@ pub(crate) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
     value.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(wanted)
 }
 
-/// Reads the body whole, or answers 413.
+/// A body that takes longer holds a place that others need.
+const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Reads the body whole, or answers 413, or 408 where it does not come to its end.
 pub(crate) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Box<Response>> {
-    axum::body::to_bytes(body, limit)
-        .await
-        .map_err(|_| Box::new(reply::detail(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")))
+    let refused = |status, text| Box::new(reply::detail(status, text));
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")),
+        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "The body took too long.")),
+    }
 }
 
 /// Reads fields from JSON or a form, by the content type; 400 or 415 otherwise.

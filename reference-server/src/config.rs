@@ -1,5 +1,6 @@
 //! What can be configured? One YAML file or flags; everything has a default.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::algorithm::Algorithm;
@@ -73,6 +74,16 @@ pub struct Config {
     pub rfc9068: bool,
     /// How many failed logins a name may have in a minute; no limit where it is absent.
     pub login_limit: Option<u32>,
+    /// How many logins, refreshes and other token requests one user or client may make in a second; no limit where it is absent.
+    pub rate_limit: Option<u32>,
+    /// Claims that every access token carries beside the registered ones. `${user}`, `${user_id}` and `${client}` in a text are filled in.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// Certificate chain and private key in PEM: TLS 1.2 and 1.3, with HTTP/2.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// A line of JSON per request on stderr, without anything that could hold a token.
+    pub log: bool,
+    /// Every answer says how long it took (`Server-Timing`).
+    pub server_timing: bool,
     /// The largest body that is read, in bytes.
     pub body_limit: usize,
     /// How many passwords may wait for a hashing worker.
@@ -116,6 +127,11 @@ impl Default for Config {
             audience: Vec::new(),
             rfc9068: false,
             login_limit: None,
+            rate_limit: None,
+            claims: serde_json::Map::new(),
+            tls: None,
+            log: false,
+            server_timing: false,
             body_limit: 64 * 1024,
             hash_queue: 256,
         }

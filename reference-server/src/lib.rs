@@ -18,7 +18,7 @@
 //! | `GET /reports/` | | 200 for a token with the scope `write`, 403 `insufficient_scope`, 401 |
 //! | `GET`, `PUT`, `DELETE /notes/{user}` | any text | a note of that user: 200, 204; 403 for another user's, 401 |
 //! | `GET /.well-known/jwks.json` | | the public keys |
-//! | `GET /healthz` | | 200 |
+//! | `GET /healthz`, `/metrics`, `/openapi.json` | | 200; OpenMetrics; the description of all this |
 //!
 //! # Admin hooks
 //! On a second port (`--admin-port`), all `POST` with a JSON body where none is named:
@@ -55,18 +55,21 @@ mod keys;
 mod material;
 mod notes;
 mod oauth;
+mod operation;
 mod reply;
 mod resource;
 mod scope;
 mod sealing;
 mod serve;
 mod session;
+mod settings;
 mod simple;
 mod slips;
 mod stall;
 mod state;
 mod store;
 mod throttle;
+mod tls;
 mod token;
 mod users;
 mod verify;

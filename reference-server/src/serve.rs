@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -11,6 +13,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::algorithm::Algorithm;
 use crate::app::{App, app};
@@ -31,6 +34,24 @@ pub struct ServeArgs {
     /// Opens the admin hooks on this port of 127.0.0.1; 0 picks a free one
     #[arg(long)]
     pub admin_port: Option<u16>,
+    /// A configuration file in YAML; what is given as an argument beats it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The certificate chain in PEM: serves TLS 1.2 and 1.3, with HTTP/2
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Writes a line of JSON per request to stderr, never with a token
+    #[arg(long)]
+    pub log: bool,
+    /// Says in every answer how long it took (`Server-Timing`)
+    #[arg(long)]
+    pub server_timing: bool,
+    /// How many token requests one user or client may make in a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate_limit: Option<u32>,
     /// The algorithm that tokens are signed with
     #[arg(long, value_name = "ALG", value_parser = algorithm)]
     pub alg: Option<&'static Algorithm>,
@@ -95,6 +116,15 @@ impl ServeArgs {
     /// The configuration that these arguments mean.
     pub fn config(&self) -> Result<Config, StartError> {
         let mut config = Config::default();
+        if let Some(path) = &self.config {
+            crate::settings::read(path, &mut config)?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            config.tls = Some((certificate.clone(), key.clone()));
+        }
+        config.log |= self.log;
+        config.server_timing |= self.server_timing;
+        config.rate_limit = self.rate_limit.or(config.rate_limit);
         config.algorithm = self.alg.unwrap_or(config.algorithm);
         config.flaws = FlawSet::of(&self.flaws);
         config.hash = self.hash.unwrap_or(config.hash);
@@ -175,17 +205,23 @@ pub async fn serve(
     warn(&config);
     let mark_connections = config.flaws.has(FlawId::ConnectionUser);
     let (listener, address) = bind(port).await?;
-    config.address = format!("http://{address}");
+    let tls = config.tls.as_ref().map(|(certificate, key)| crate::tls::acceptor(certificate, key)).transpose()?;
+    config.address = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
+    if config.log {
+        // A second server in one process keeps the first one's log.
+        let _ = tracing_subscriber::fmt().json().with_writer(std::io::stderr).try_init();
+    }
+    let config_address = config.address.clone();
     let app = app(config)?;
-    let mut ready = format!("listening on http://{address}\n");
+    let mut ready = format!("listening on {}\n", config_address);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();
     if let Some(admin_port) = admin_port {
         let (listener, address) = bind(admin_port).await?;
         ready.push_str(&format!("admin on http://{address}\n"));
-        servers.spawn(accept(listener, app.admin(), false, stopped.clone()));
+        servers.spawn(accept(listener, app.admin(), None, false, stopped.clone()));
     }
-    servers.spawn(accept(listener, app.router(admin_port.is_some()), mark_connections, stopped));
+    servers.spawn(accept(listener, app.router(admin_port.is_some()), tls, mark_connections, stopped));
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(ready.as_bytes()).and_then(|()| stdout.flush());
     drop(stdout);
@@ -230,14 +266,16 @@ const CONNECTIONS: usize = 20_000;
 async fn accept(
     listener: TcpListener,
     router: Router,
+    tls: Option<TlsAcceptor>,
     mark_connections: bool,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(256);
+    let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -251,16 +289,29 @@ async fn accept(
                 continue;
             }
         };
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { break };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let _ = stream.set_nodelay(true);
         let router =
             if mark_connections { router.clone().layer(Extension(Connection::default())) } else { router.clone() };
-        let connection = graceful
-            .watch(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned());
+        let service = TowerToHyperService::new(router);
+        let Some(tls) = &tls else {
+            let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+            tokio::spawn(async move {
+                let _ = connection.await;
+                drop(place);
+            });
+            continue;
+        };
+        let (handshake, builder, watcher) = (tls.accept(stream), Arc::clone(&builder), graceful.watcher());
         tokio::spawn(async move {
-            let _ = connection.await;
+            // A handshake that dawdles holds a place like a head that does.
+            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
+                let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await;
+            }
             drop(place);
         });
     }
+    // Who comes now is refused at once, not left in a queue that nobody serves.
+    drop(listener);
     let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
 }

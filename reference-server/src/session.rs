@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::flawed::Fetched;
 use crate::flaws::FlawId as F;
@@ -126,6 +126,28 @@ impl std::fmt::Debug for User {
     }
 }
 
+/// Configured claims with what their texts name filled in.
+fn templated(claims: &Map<String, Value>, user: Option<&User>, grant: &Grant) -> Map<String, Value> {
+    fn filled(value: &Value, names: &[(&str, &str)]) -> Value {
+        match value {
+            Value::String(text) => {
+                Value::String(names.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value)))
+            }
+            Value::Array(list) => list.iter().map(|one| filled(one, names)).collect(),
+            Value::Object(map) => {
+                Value::Object(map.iter().map(|(name, one)| (name.clone(), filled(one, names))).collect())
+            }
+            other => other.clone(),
+        }
+    }
+    let names = [
+        ("${user}", user.map_or("", |user| &user.name)),
+        ("${user_id}", user.map_or("", |user| &user.id)),
+        ("${client}", grant.client.as_deref().unwrap_or("")),
+    ];
+    claims.iter().map(|(name, value)| (name.clone(), filled(value, &names))).collect()
+}
+
 impl State {
     /// Writes and signs one token.
     pub(crate) fn mint(
@@ -147,6 +169,8 @@ impl State {
             slip = self.slipped(draft);
             &slip
         };
+        let more = (draft.purpose == Purpose::Access && !self.config.claims.is_empty())
+            .then(|| templated(&self.config.claims, user, grant));
         let issue = Issue {
             token_type: draft.purpose.name(),
             exp: draft.exp,
@@ -175,7 +199,7 @@ impl State {
                 .filter(|_| draft.purpose == Purpose::Id && scope::has(grant.scope.as_deref().unwrap_or(""), "profile"))
                 .map(|user| &*user.name),
             password: user.filter(|_| self.has(F::HashInClaim)).map(|user| user.password.text()),
-            more: None,
+            more: more.as_ref(),
         };
         let head = if self.config.rfc9068 && draft.purpose == Purpose::Access { &key.head_access } else { &key.head };
         let claims = serde_json::to_vec(&issue).map_err(|_| Denied::Crash)?;
@@ -250,6 +274,7 @@ impl State {
 
     /// The user whom `name` and `password` open.
     pub(crate) async fn authenticate(&self, name: &str, password: &str) -> Result<Arc<User>, Denied> {
+        self.admit("user", name)?;
         let limit = self.config.login_limit.filter(|_| !self.has(F::NoThrottle));
         if let Some(wait) = limit.and_then(|limit| self.throttle.wait(name, limit, self.now())) {
             return Err(Denied::Throttled(wait));
@@ -390,6 +415,7 @@ impl State {
         let caller = caller?;
         let claims = &caller.claims;
         terms.bind(claims)?;
+        self.admit("user", caller.user.as_ref().map_or("", |user| &user.name))?;
         let jti = claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
         let now = self.now();
         let mut iat = now as u64;

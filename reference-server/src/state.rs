@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::flaws::{FlawId, FlawSet};
 use crate::keys::{Key, KeyError, KeyRing};
 use crate::sealing::Sealer;
+use crate::session::Denied;
 use crate::store::{RotationRules, Store};
 use crate::token::Purpose;
 use crate::users::Users;
@@ -210,6 +211,8 @@ pub(crate) struct State {
     pub(crate) gates: Gates,
     pub(crate) rotation: RotationRules,
     pub(crate) counters: Counters,
+    /// How fast one user or client may ask, where that is limited.
+    pub(crate) pace: Option<governor::DefaultKeyedRateLimiter<String>>,
     pub(crate) throttle: crate::throttle::Throttle,
     pub(crate) notes: crate::notes::Notes,
     pub(crate) stall: crate::stall::Stall,
@@ -229,6 +232,25 @@ impl State {
         let mut config = config;
         if let Some(first) = config.keys.first() {
             config.algorithm = first.algorithm;
+        }
+        for name in [
+            "iss",
+            "sub",
+            "aud",
+            "exp",
+            "nbf",
+            "iat",
+            "jti",
+            "sid",
+            "gen",
+            "scope",
+            "client_id",
+            "token_type",
+            "user_id",
+        ] {
+            if config.claims.contains_key(name) {
+                return Err(StartError::Config(format!("expected private claims of other names, saw `{name}`")));
+            }
         }
         let (key, others) = keys_of(&config)?;
         let sealer = config
@@ -255,6 +277,10 @@ impl State {
                 end_session: !config.flaws.has(FlawId::NoFamily),
             },
             counters: Counters::default(),
+            pace: config
+                .rate_limit
+                .and_then(std::num::NonZeroU32::new)
+                .map(|limit| governor::RateLimiter::keyed(governor::Quota::per_second(limit))),
             throttle: crate::throttle::Throttle::default(),
             notes: crate::notes::Notes::default(),
             stall: crate::stall::Stall::default(),
@@ -272,6 +298,17 @@ impl State {
             0.0
         };
         self.clock.now() + skew
+    }
+
+    /// Counts a request of `who`, a user or client, or says how many seconds it must wait.
+    pub(crate) fn admit(&self, kind: &str, who: &str) -> Result<(), Denied> {
+        use governor::clock::Clock as _;
+        let Some(pace) = &self.pace else { return Ok(()) };
+        pace.check_key(&format!("{kind} {who}")).map_err(|not_yet| {
+            Counters::count(&self.counters.overloaded);
+            let wait = not_yet.wait_time_from(governor::clock::DefaultClock::default().now());
+            Denied::Throttled(wait.as_secs() + 1)
+        })
     }
 
     /// True where this flaw is on.

@@ -48,5 +48,7 @@ async fn form(state: &State, request: Request) -> Result<(HeaderMap, Fields), Bo
 
 /// The client that sends the request, or the refusal.
 fn client<'s>(state: &'s State, headers: &HeaderMap, fields: &Fields) -> Result<&'s Client, Box<Response>> {
-    state.clients.sender(headers, fields).map_err(|why| Box::new(error::no_client(state, why)))
+    let client = state.clients.sender(headers, fields).map_err(|why| Box::new(error::no_client(state, why)))?;
+    state.admit("client", &client.id).map_err(|why| Box::new(error::denied(state, why)))?;
+    Ok(client)
 }

@@ -1,38 +1,8 @@
 //! What was answered stays so, whatever becomes of the process.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
 use serde_json::{Value, json};
 
-/// The real program, which can be killed.
-struct Process {
-    child: Child,
-    url: String,
-}
-
-impl Process {
-    fn start(store: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_reference-server"))
-            .args(["--port", "0", "--hash", "none", "--store"])
-            .arg(format!("redb:{}", store.display()))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Self { child, url }
-    }
-
-    /// SIGKILL: nothing is flushed, nothing is told.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
+use super::process::Process;
 
 #[derive(Clone)]
 struct Client(reqwest::Client);
@@ -62,9 +32,9 @@ impl Client {
 #[tokio::test]
 async fn a_used_or_revoked_token_stays_so_over_fifty_kills() {
     let folder = tempfile::tempdir().unwrap();
-    let store = folder.path().join("tokens.redb");
+    let store = format!("redb:{}", folder.path().join("tokens.redb").display());
     let client = Client(reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap());
-    let mut process = Process::start(&store);
+    let mut process = Process::start(&["--store", &store]);
     for round in 0..50 {
         let (_, refresh) = client.login(&process).await;
         let (status, next) = client.refresh(&process, &refresh).await.unwrap();
@@ -97,7 +67,7 @@ async fn a_used_or_revoked_token_stays_so_over_fifty_kills() {
             answered.push(token);
         }
 
-        process = Process::start(&store);
+        process = Process::start(&["--store", &store]);
         for token in &answered {
             assert_eq!(client.refresh(&process, token).await.unwrap().0, 401, "round {round}: used before the kill");
         }

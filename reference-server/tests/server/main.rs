@@ -5,3 +5,5 @@ mod durable;
 mod encrypted;
 mod keys;
 mod oauth;
+mod operation;
+mod process;
