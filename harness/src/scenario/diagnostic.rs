@@ -198,7 +198,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// `did you mean ...`, or the list of what there is.
-pub fn suggestion<'a>(word: &str, candidates: &[&'a str]) -> Option<String> {
+pub fn suggestion(word: &str, candidates: &[&str]) -> Option<String> {
     match nearest(word, candidates.iter().copied()) {
         Some(found) => Some(format!("did you mean `{found}`?")),
         None if candidates.is_empty() => None,

@@ -285,7 +285,7 @@ fn subject(text: &str, at: usize) -> Result<(Option<String>, Metric), ThresholdE
     let parts: Vec<&str> = text.split('.').collect();
     let known =
         |part: &&str| CLOCKS.iter().any(|(name, _)| name == part) || OUTCOMES.iter().any(|(name, _)| name == part);
-    let Some(middle) = parts.iter().position(|part| known(&part)) else {
+    let Some(middle) = parts.iter().position(known) else {
         let names: Vec<&str> = CLOCKS.iter().map(|(n, _)| *n).chain(OUTCOMES.iter().map(|(n, _)| *n)).collect();
         let part = if parts.len() >= 3 { parts[parts.len() - 2] } else { parts[0] };
         return Err(wrong(part, &format!("one of {}", listed(&names)), suggestion(part, &names)));
