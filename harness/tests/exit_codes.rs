@@ -1,0 +1,73 @@
+//! Does every exit code mean what docs/ci.md says?
+
+#[path = "kit/servers.rs"]
+mod servers;
+
+use servers::{Serve, assay, said};
+
+#[track_caller]
+fn check(arguments: &[&str], code: i32, says: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = assay(folder.path(), arguments);
+    assert_eq!(output.status.code(), Some(code), "assay {}\n{}", arguments.join(" "), said(&output));
+    assert!(said(&output).contains(says), "expected `{says}` in\n{}", said(&output));
+}
+
+#[test]
+fn a_clean_server_is_0_and_a_flawed_one_1() {
+    let clean = Serve::start(&["--hash", "none"]);
+    let only = ["--profile", "reference", "--only", "sig-alg-none"];
+    check(&[&["check", "--target", &clean.url][..], &only].concat(), 0, "");
+    let flawed = Serve::start(&["--hash", "none", "--flaw", "allow-none"]);
+    check(&[&["check", "--target", &flawed.url][..], &only].concat(), 1, "sig-alg-none");
+}
+
+#[test]
+fn a_weakness_is_1_only_where_it_was_asked_for() {
+    let server = Serve::start(&["--hash", "none", "--flaw", "cacheable-token"]);
+    let only = ["--profile", "reference", "--only", "issue-no-store"];
+    check(&[&["check", "--target", &server.url][..], &only].concat(), 0, "issue-no-store");
+    check(&[&["check", "--target", &server.url, "--fail-on", "should"][..], &only].concat(), 1, "issue-no-store");
+}
+
+#[test]
+fn a_skip_is_1_where_it_is_required_and_0_else() {
+    let server = Serve::start(&["--hash", "none"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = folder.path().join("keyless.yaml");
+    std::fs::write(&profile, "schema: 1\nname: keyless\nextends: reference\nkeys: null\n").expect("written");
+    let profile = profile.display().to_string();
+    let common = ["check", "--target", &server.url, "--profile", &profile, "--only", "time-nbf"];
+    check(&common, 0, "signing-key");
+    check(&[&common[..], &["--require", "signing-key"]].concat(), 1, "signing-key");
+}
+
+#[test]
+fn a_known_deviation_is_0_and_one_that_is_gone_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = folder.path().join("known.yaml");
+    let text = "schema: 1\nname: known\nextends: reference\nknown: {sig-alg-none: {reason: the old gateway}}\n";
+    std::fs::write(&profile, text).expect("written");
+    let profile = profile.display().to_string();
+    let flawed = Serve::start(&["--hash", "none", "--flaw", "allow-none"]);
+    let only = ["--profile", &profile, "--only", "sig-alg-none"];
+    check(&[&["check", "--target", &flawed.url][..], &only].concat(), 0, "known");
+    let clean = Serve::start(&["--hash", "none"]);
+    check(&[&["check", "--target", &clean.url][..], &only].concat(), 1, "known");
+}
+
+#[test]
+fn mistakes_of_the_user_are_2() {
+    check(&["check", "--target", "http://127.0.0.1:9", "--profile", "no-such-profile"], 2, "no-such-profile");
+    check(&["run", "no-such-scenario.yaml"], 2, "no-such-scenario.yaml");
+    check(&["check", "--target", "http://192.0.2.1", "--profile", "reference"], 2, "--allow-remote");
+    check(&["no-such-command"], 2, "no-such-command");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_3() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let url = format!("http://127.0.0.1:{port}");
+    check(&["check", "--target", &url, "--profile", "reference", "--only", "sig-*"], 3, &port.to_string());
+    check(&["init", &url, "--user", "alice", "--password", "x"], 3, &port.to_string());
+}
