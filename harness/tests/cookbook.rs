@@ -39,7 +39,12 @@ fn run(page: &str, mark: &str, folder: &Path, addresses: &[(&str, &str)]) {
             .expect("bash starts");
         let code = output.status.code().expect("it was not killed");
         // A comparison may be void on a busy machine; it says so with 3 only where a threshold hangs on it.
-        assert!(matches!(code, 0 | 1), "docs/{page}:{}: exit {code}\n{command}\n{}", block.line, servers::said(&output));
+        assert!(
+            matches!(code, 0 | 1),
+            "docs/{page}:{}: exit {code}\n{command}\n{}",
+            block.line,
+            servers::said(&output)
+        );
         if let Some((_, rest)) = command.split_once("--out ") {
             let out = folder.join(rest.split_whitespace().next().expect("a folder"));
             let saved = out.join("run.json").is_file()
@@ -60,7 +65,8 @@ fn my_openid_connect_provider() {
 
 #[test]
 fn behind_my_own_nginx() {
-    let Some(nginx) = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/bin/nginx"].into_iter().find(|p| Path::new(p).is_file())
+    let Some(nginx) =
+        ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/bin/nginx"].into_iter().find(|p| Path::new(p).is_file())
     else {
         return pass_over("behind my own nginx", "nginx is not installed");
     };
@@ -92,7 +98,8 @@ fn behind_my_own_nginx() {
         assert!(started.elapsed().as_secs() < 30, "nginx is not ready after 30 s");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let addresses = [("http://127.0.0.1:8081", format!("http://{address}")), ("http://127.0.0.1:8080", server.url.clone())];
+    let addresses =
+        [("http://127.0.0.1:8081", format!("http://{address}")), ("http://127.0.0.1:8080", server.url.clone())];
     let addresses: Vec<(&str, &str)> = addresses.iter().map(|(a, b)| (*a, b.as_str())).collect();
     let outcome = std::panic::catch_unwind(|| run("cookbook.md", "run:nginx", folder.path(), &addresses));
     // SIGTERM to the master ends its workers as well.
@@ -121,7 +128,9 @@ fn my_resource_server_that_only_verifies() {
     };
     // Its owner's folder: the profile of the page, the keys and the script that mints.
     let own = root().join("scenarios/resource-server");
-    for (from, to) in [("keys/private.jwk.json", "private.jwk.json"), ("keys/public.pem", "public.pem"), ("mint.py", "mint.py")] {
+    for (from, to) in
+        [("keys/private.jwk.json", "private.jwk.json"), ("keys/public.pem", "public.pem"), ("mint.py", "mint.py")]
+    {
         std::fs::copy(own.join(from), folder.path().join(to)).expect("copied");
     }
     std::fs::create_dir_all(folder.path().join("keys")).expect("made");

@@ -49,13 +49,15 @@ fn holds(name: &str, init: &[&str], passes: &[&str], fails: &[&str]) {
     let seen = verdicts(&folder.path().join("own"));
     for (ids, wanted) in [(passes, "pass"), (fails, "fail")] {
         for id in ids {
-            let (_, verdict, summary) = seen.iter().find(|(found, _, _)| found == id).unwrap_or_else(|| panic!("{name}: no {id}"));
+            let (_, verdict, summary) =
+                seen.iter().find(|(found, _, _)| found == id).unwrap_or_else(|| panic!("{name}: no {id}"));
             assert_eq!(verdict, wanted, "{name}: {id}: {summary}\n{}", said(&output));
         }
     }
 
     let arguments =
-        [&["init", server.url(), "--user", "alice", "--password", "correct-horse-9", "--name", "found"][..], init].concat();
+        [&["init", server.url(), "--user", "alice", "--password", "correct-horse-9", "--name", "found"][..], init]
+            .concat();
     let output = assay(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{name}: {}", said(&output));
     let output = assay(folder.path(), &["validate", "found.yaml", "found.profile.yaml"]);
