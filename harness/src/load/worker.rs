@@ -188,7 +188,12 @@ impl<'a> Worker<'a> {
 
     fn on_opening(&mut self, data: u64) -> Result<(), LoadError> {
         let Some(c) = self.current(data) else { return Ok(()) };
-        if self.move_connection(c, clock::mono())? {
+        if self.conns[c as usize].state == State::Idle {
+            // It stands already: a TLS 1.3 server sends its tickets after the handshake.
+            self.quiet_event(c);
+            return Ok(());
+        }
+        if self.conns[c as usize].state != State::Closed && self.move_connection(c, clock::mono())? {
             self.conns[c as usize].state = State::Idle;
             self.wants_room(c, false)?;
             self.opening -= 1;

@@ -108,3 +108,60 @@ fn fifteen_thousand_connections_are_held_or_the_limit_is_named() {
     assert_eq!(driven.record.accounting.completed, 2000, "{:?}", kinds(&driven));
     assert_eq!(driven.record.connections, MANY);
 }
+
+/// A TLS server with a thread for each connection. Like every TLS 1.3 server it sends tickets once a handshake is done.
+fn serve_tls() -> (String, rustls_pki_types::CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            thread::spawn(move || {
+                let mut tls = rustls::StreamOwned::new(session, stream);
+                let mut buffer = [0; 1000];
+                while tls.read(&mut buffer).is_ok_and(|n| n > 0) {
+                    if tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (addr, certificate)
+}
+
+#[test]
+fn tickets_that_come_while_others_still_connect_are_no_second_opening() {
+    let (addr, certificate) = serve_tls();
+    let options = TlsOptions { ca: vec![certificate], ..TlsOptions::default() };
+    let plan = Plan {
+        scripts: vec![Script::fixed("get", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200)],
+        uses: vec![TokenUse::Access],
+        weights: vec![1.0],
+        target: None,
+        tls_options: &options,
+        tls: Some((options.config().unwrap(), options.name("127.0.0.1").unwrap())),
+        addr: addr.parse().unwrap(),
+        expired: 0.0,
+        tampered: 0.0,
+        revoked: 0.0,
+        lead: Nanos(0),
+        reuse: Reuse::Uniform,
+    };
+    let control =
+        Control { redactor: &Redactor::new(false), on_progress: &|_| {}, cancel: &AtomicBool::new(false), abort: &[] };
+    // More connections than are opened at once, so that the first have their tickets long before the last stands.
+    let driven = run(unhurried(300.0, 1.0, 150), plan, &mut Population::empty(), "bare", &control).unwrap();
+    adds_up(&driven);
+    assert_eq!(driven.record.accounting.completed, 300, "{:?}", kinds(&driven));
+}

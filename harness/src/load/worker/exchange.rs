@@ -46,7 +46,7 @@ impl Worker<'_> {
     }
 
     /// Something happened on a connection that waits for nothing: it was closed, or the server speaks unasked.
-    fn quiet_event(&mut self, c: u32) {
+    pub(super) fn quiet_event(&mut self, c: u32) {
         match self.conns[c as usize].read(&mut self.buffer) {
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
             Ok(n) if n > 0 => self.ledger.done.extra_bytes += 1,
