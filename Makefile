@@ -1,5 +1,5 @@
 # The habits of this repository. `make help` lists them.
-.PHONY: help test test-only install-test-tools lint fmt bench bench-load docs run clean
+.PHONY: help test test-only install-test-tools lint fmt bench bench-load bench-server docs run clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,9 @@ bench: ## micro-benchmarks
 bench-load: ## the load engine beside wrk, oha, hey and h2load on the same server (a quarter of an hour on a quiet machine)
 	cargo build --release -p jwt-assay --examples --bins
 	scripts/bench-load
+
+bench-server: ## the reference server beside its floors: ratios from one run
+	cargo bench -p jwt-reference-server --bench ratios
 
 docs: ## the API documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --document-private-items

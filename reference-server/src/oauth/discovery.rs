@@ -44,8 +44,7 @@ pub(super) async fn authorization_server(Shared(state): Shared<Arc<State>>) -> R
 
 pub(super) async fn openid_configuration(Shared(state): Shared<Arc<State>>) -> Response {
     let mut body = shared(&state);
-    let at = |path: &str| json!(format!("{}{path}", state.issuer.trim_end_matches('/')));
-    body["userinfo_endpoint"] = at("/userinfo");
+    body["userinfo_endpoint"] = json!(format!("{}/userinfo", state.issuer.trim_end_matches('/')));
     body["subject_types_supported"] = json!(["public"]);
     body["id_token_signing_alg_values_supported"] = json!([state.config.algorithm.name]);
     body["claims_supported"] =
