@@ -146,7 +146,7 @@ flaws! {
     GuardGetOnly "guard-get-only" "methods other than GET are not guarded" needs [] kills ["bearer-method-path"] also [];
     EtagBeforeAuth "etag-before-auth" "if-none-match is answered before the token is looked at" needs [] kills ["bearer-conditional"] also [];
     PublicCache "public-cache" "the protected reply may be kept by any cache" needs [] kills ["bearer-cacheable"] also [];
-    ConnectionUser "connection-user" "a connection keeps the user of its first request" needs [] kills ["bearer-conn-bleed"] also ["bearer-missing" "bearer-grammar" "bearer-method-path"];
+    ConnectionUser "connection-user" "a connection keeps the user of its first request" needs [] kills ["bearer-conn-bleed"] also ["*"];
     TrustXUser "trust-x-user" "a header X-User is believed" needs [] kills ["proxy-identity-spoof"] also ["proxy-hop-by-hop"];
 
     // Keys.

@@ -520,15 +520,19 @@ impl State {
         terms.bind(&caller.claims)?;
         let jti = caller.claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
         let session = caller.claims.session();
-        if self.store.is_used(session, jti).await? {
-            return Err(Denied::Token(Refusal::Revoked));
-        }
         // The session's other tokens may have been issued later, and live longer.
         let expires = caller
             .claims
             .exp
             .map_or(0, |exp| exp.0.max(0.0) as u64)
             .max(self.now() as u64 + self.config.refresh_lifetime.as_secs());
+        if self.store.is_used(session, jti).await? {
+            // It may have lost a race with a refresh: whoever logs out means the session, successor included.
+            if self.flaws.is_empty() {
+                self.store.end_session(session, expires).await?;
+            }
+            return Err(Denied::Token(Refusal::Revoked));
+        }
         Counters::count(&self.counters.revoked);
         if self.has(F::SilentNoop) {
             return Ok(());

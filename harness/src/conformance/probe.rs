@@ -280,6 +280,11 @@ impl<'a> Probe<'a> {
 
     // ---- exchanges -------------------------------------------------------------------------------------------
 
+    /// Closes the kept connection: what comes next travels on a fresh one.
+    pub fn hang_up(&mut self) {
+        self.connections.clear();
+    }
+
     /// Performs an operation and judges the reply. State-changing operations travel on connections of their own.
     ///
     /// # Errors

@@ -289,7 +289,7 @@ fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 /// The fields of a JSON or form body as a query.
-fn query_of(body: &[u8]) -> Option<String> {
+pub(super) fn query_of(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     if text.is_empty() {
         return None;

@@ -292,20 +292,16 @@ fn malformed_body(p: &mut Probe<'_>) -> Result<(), Stop> {
     if p.target().is_command("issue") {
         return Err(Stop::not_applicable("the login is a command of the profile"));
     }
-    malformed(p, "issue", &Vars::new(), "password")
+    let password = first_user(p)?.password;
+    malformed(p, "issue", &Vars::new(), &password)
 }
 
-/// Sends an operation with its body spoilt in every way that fits its kind. `field`: the name of the template value
-/// that is spoilt, found by its place among the fields.
-pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, field: &str) -> Result<(), Stop> {
+/// Sends an operation with its body spoilt in every way that fits its kind, most of them where `secret` stands.
+pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, secret: &str) -> Result<(), Stop> {
     let genuine = p.target().request(operation, vars).map_err(|e| Stop::Harness(e.to_string()))?;
     let kind = p.target().body_kind(operation);
     let text = std::str::from_utf8(genuine.body()).unwrap_or_default().to_owned();
-    let secret = match field {
-        "password" => first_user(p)?.password,
-        _ => field_text(&text, field),
-    };
-    for (variant, body, content_type) in spoilt(kind, &text, &secret) {
+    for (variant, body, content_type) in spoilt(kind, &text, secret) {
         let mut request = genuine.clone();
         *request.body_mut() = Bytes::from(body);
         if let Some(content_type) = content_type {
@@ -326,14 +322,6 @@ pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, field: 
         }
     }
     Ok(())
-}
-
-/// The text of a field of a JSON body.
-fn field_text(text: &str, field: &str) -> String {
-    serde_json::from_str::<Value>(text)
-        .ok()
-        .and_then(|v| v.get(field).and_then(Value::as_str).map(str::to_owned))
-        .unwrap_or_default()
 }
 
 /// Bodies spoilt by kind, each with the content type that it then has.

@@ -1,17 +1,20 @@
 //! Which families of checks are there? One file each (or a few); a check is one item of its family's slice.
 
 pub mod bearer;
+pub mod bearer_identity;
 pub mod claim;
 pub mod claim_rights;
 pub mod issue;
 pub mod issue_refusal;
 pub mod issue_tokens;
+pub mod keys;
 pub mod leak;
 mod logs;
 mod material;
 pub mod proxy;
 pub mod refresh;
 pub mod revoke;
+pub mod sessions;
 pub mod signature;
 pub mod structure;
 pub mod time;

@@ -1,0 +1,468 @@
+//! Whose request is it, where two answers are possible: two headers, two places, two users on one connection?
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
+
+use crate::clock;
+use crate::conformance::answer::Answer;
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::probe::{Probe, Stop};
+use crate::conformance::session::Way;
+use crate::record::{Level, SkipReason};
+use crate::target::{TokenPlace, Vars};
+
+use super::issue::{percent, unclean};
+use super::refresh::second_vars;
+
+/// The family's second part.
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "bearer-two-methods",
+        group: "BEARER",
+        requirement: "a request with a token in the header and another in the query is refused, or is the header's user's",
+        sources: &["RFC 6750 section 2", "RFC 6750 section 3.1"],
+        levels: Levels::MUST,
+        needs: &[Need::Resource, Need::Issue, Need::SecondUser],
+        variants: &["query"],
+        isolation: Isolation::User,
+        cost: cost(4, 1),
+        intrusive: false,
+        flaws: &["second-wins"],
+        sends: "the first user's token in the header and the second user's as `access_token` in the query",
+        why: "a gateway that checks one token and a server that uses the other let a caller borrow a stranger's name",
+        remedy: "take tokens from one place only; refuse requests that carry two (400 `invalid_request`)",
+        run: two_methods,
+    },
+    Check {
+        id: "bearer-dup-header",
+        group: "BEARER",
+        requirement: "of two Authorization headers none is picked, or always the first",
+        sources: &["RFC 9110 section 5.3"],
+        levels: Levels::MUST,
+        needs: &[Need::Resource, Need::Issue, Need::SecondUser],
+        variants: &["good-then-garbage", "two-users"],
+        isolation: Isolation::User,
+        cost: cost(5, 1),
+        intrusive: false,
+        flaws: &["last-header-wins"],
+        sends: "two Authorization headers: a good one and garbage, and two users'",
+        why: "proxies and servers pick different ones, so that one checks what the other does not use",
+        remedy: "refuse a request with more than one Authorization header",
+        run: dup_header,
+    },
+    Check {
+        id: "bearer-cookie-mix",
+        group: "BEARER",
+        requirement: "a cookie with another user's token does not beat the header",
+        sources: &["RFC 6750 section 2.1", "ASVS 3.3"],
+        levels: Levels::SHOULD,
+        needs: &[Need::Resource, Need::Issue, Need::SecondUser],
+        variants: &["access_token", "access", "token", "jwt"],
+        isolation: Isolation::User,
+        cost: cost(6, 1),
+        intrusive: false,
+        flaws: &["mixed-precedence"],
+        sends: "the first user's token in the header beside cookies of usual names with the second user's",
+        why: "a cookie that an attacker planted would decide who the caller is",
+        remedy: "let the header win, or refuse requests that carry both",
+        run: cookie_mix,
+    },
+    Check {
+        id: "bearer-method-path",
+        group: "BEARER",
+        requirement: "no method and no spelling of the path shows the resource to a caller without a token",
+        sources: &["RFC 9110 section 9", "CWE-288"],
+        levels: Levels::MUST,
+        needs: &[Need::Resource, Need::Issue],
+        variants: &[
+            "HEAD",
+            "POST",
+            "PUT",
+            "PATCH",
+            "DELETE",
+            "OPTIONS",
+            "TRACE",
+            "override",
+            "double-slash",
+            "dot",
+            "semicolon",
+            "encoded",
+        ],
+        isolation: Isolation::Shared,
+        cost: cost(13, 1),
+        intrusive: false,
+        flaws: &["guard-get-only"],
+        sends: "the resource without a token by other methods, with X-HTTP-Method-Override, and under other spellings of its path",
+        why: "a guard that is bound to one method or one spelling is walked around",
+        remedy: "guard by default, in one place before routing; answer 405 to methods that are not meant",
+        run: method_path,
+    },
+    Check {
+        id: "bearer-conditional",
+        group: "BEARER",
+        requirement: "conditional and range requests without a good token are refused like any other",
+        sources: &["RFC 9110 section 13.2.1", "RFC 9111 section 3.5"],
+        levels: Levels::MUST,
+        needs: &[Need::Resource],
+        variants: &["nobody-if-none-match", "nobody-range", "bad-if-none-match"],
+        isolation: Isolation::Shared,
+        cost: cost(3, 1),
+        intrusive: false,
+        flaws: &["etag-before-auth"],
+        sends: "the resource with If-None-Match and with Range, without a token and with a bad one",
+        why: "304 and 206 before authentication tell strangers what is there, and whether it changed",
+        remedy: "authenticate before the caching and range layers",
+        run: conditional,
+    },
+    Check {
+        id: "bearer-conn-bleed",
+        group: "BEARER",
+        requirement: "on one connection each request is its own token's user, or nobody",
+        sources: &["RFC 9112 section 9.3", "CWE-488"],
+        levels: Levels::MUST,
+        needs: &[Need::Resource, Need::Issue, Need::SecondUser],
+        variants: &[],
+        isolation: Isolation::User,
+        cost: cost(600, 2),
+        intrusive: false,
+        flaws: &["connection-user"],
+        sends: "one connection, on which two users and nobody take turns, 200 times each",
+        why: "an identity that sticks to a connection belongs to whoever comes next behind the same proxy",
+        remedy: "keep nothing of a request with the connection that carried it",
+        run: conn_bleed,
+    },
+];
+
+fn bearer_way(p: &Probe<'_>) -> Result<Way, Stop> {
+    let way = p.resource()?;
+    match p.target().token_place(&way.operation) {
+        Some(TokenPlace::Bearer) => Ok(way),
+        _ => Err(Stop::not_applicable("the resource does not take its token from an Authorization: Bearer header")),
+    }
+}
+
+fn plain(p: &Probe<'_>, way: &Way) -> Result<http::Request<Bytes>, Stop> {
+    p.target().request(&way.operation, &Vars::new()).map_err(|e| Stop::Harness(e.to_string()))
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, Stop> {
+    HeaderValue::from_str(&format!("Bearer {token}")).map_err(|e| Stop::Harness(format!("cannot make the header: {e}")))
+}
+
+fn identity(p: &Probe<'_>, answer: &Answer) -> Option<String> {
+    answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().identity(r))
+}
+
+/// A user's token, and who the resource says it is.
+type Named = (String, String);
+
+fn two_users(p: &mut Probe<'_>, way: &Way) -> Result<(Named, Named), Stop> {
+    let second = second_vars(p)?;
+    let mut named = Vec::with_capacity(2);
+    for vars in [p.vars(), second] {
+        let token = p.login_with(&vars)?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+        // A server that knows callers by their connection must not spoil what they are called.
+        p.hang_up();
+        let answer = p.present(way, &token)?;
+        let name = identity(p, &answer).ok_or_else(|| {
+            Stop::not_applicable("the resource does not say who is calling (`identity` in the profile)")
+        })?;
+        named.push((token, name));
+    }
+    match (named.pop(), named.pop()) {
+        (Some(second), Some(first)) if first.1 != second.1 => Ok((first, second)),
+        _ => Err(Stop::not_applicable("the resource calls both users by one name")),
+    }
+}
+
+/// Refused, or the first user: anything else is the failure.
+fn judge_first(p: &mut Probe<'_>, variant: &str, answer: &Answer, first: &str) {
+    match identity(p, answer) {
+        Some(name) if name == first => p.pass(Some(variant), "first", "the header's user"),
+        Some(_) => {
+            p.fail_told(Some(variant), "second", "refused, or the header's user", "the second user was let in", answer);
+        }
+        None if unclean(answer) => p.judge_refusal(Some(variant), "an orderly answer", answer),
+        None => p.pass(Some(variant), &answer.finding(), answer.describe()),
+    }
+}
+
+fn two_methods(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let way = bearer_way(p)?;
+    let ((first, name), (second, _)) = two_users(p, &way)?;
+    let (mut parts, body) = plain(p, &way)?.into_parts();
+    parts.uri = format!("{}?access_token={}", parts.uri.path(), percent(&second))
+        .parse()
+        .map_err(|e| Stop::Harness(format!("cannot make the query: {e}")))?;
+    parts.headers.insert(AUTHORIZATION, bearer(&first)?);
+    let answer = p.send(&way.operation, http::Request::from_parts(parts, body), None)?;
+    judge_first(p, "query", &answer, &name);
+    Ok(())
+}
+
+fn dup_header(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let way = bearer_way(p)?;
+    let ((first, name), (second, _)) = two_users(p, &way)?;
+    for (variant, other) in [("good-then-garbage", "assay-no-token"), ("two-users", second.as_str())] {
+        let mut request = plain(p, &way)?;
+        request.headers_mut().insert(AUTHORIZATION, bearer(&first)?);
+        request.headers_mut().append(AUTHORIZATION, bearer(other)?);
+        let answer = p.send(&way.operation, request, None)?;
+        judge_first(p, variant, &answer, &name);
+    }
+    Ok(())
+}
+
+fn cookie_mix(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let way = bearer_way(p)?;
+    let ((first, name), (second, _)) = two_users(p, &way)?;
+    for cookie in ["access_token", "access", "token", "jwt"] {
+        let mut request = plain(p, &way)?;
+        request.headers_mut().insert(AUTHORIZATION, bearer(&first)?);
+        let value = HeaderValue::from_str(&format!("{cookie}={second}")).map_err(|e| Stop::Harness(e.to_string()))?;
+        request.headers_mut().insert(COOKIE, value);
+        let answer = p.send(&way.operation, request, None)?;
+        judge_first(p, cookie, &answer, &name);
+    }
+    Ok(())
+}
+
+fn method_path(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let way = bearer_way(p)?;
+    let token = p.access()?;
+    if !p.present(&way, &token)?.accepted() {
+        return Err(Stop::Inconclusive("the resource refuses a genuine token".into()));
+    }
+    let path = plain(p, &way)?.uri().path().to_owned();
+    let inner = path.trim_start_matches('/');
+    let mut cases: Vec<(&str, &str, String, bool)> = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+        .into_iter()
+        .map(|method| (method, method, path.clone(), false))
+        .collect();
+    let first = inner.chars().next().map(|c| format!("%{:02X}{}", c as u32, &inner[c.len_utf8()..]));
+    cases.push(("override", "POST", path.clone(), true));
+    cases.push(("double-slash", "GET", format!("//{inner}"), false));
+    cases.push(("dot", "GET", format!("/./{inner}"), false));
+    cases.push(("semicolon", "GET", format!("{};x", path.trim_end_matches('/')), false));
+    cases.push(("encoded", "GET", format!("/{}", first.unwrap_or_default()), false));
+    for (variant, method, path, overridden) in cases {
+        let Ok(uri) = path.parse::<http::Uri>() else {
+            p.skip(variant, SkipReason::NotApplicable("this path has no such spelling".into()));
+            continue;
+        };
+        let mut request = plain(p, &way)?;
+        *request.uri_mut() = uri;
+        *request.method_mut() = method.parse().map_err(|_| Stop::Harness("no method".into()))?;
+        if overridden {
+            let name = HeaderName::from_static("x-http-method-override");
+            request.headers_mut().insert(name, HeaderValue::from_static("GET"));
+        }
+        let answer = p.send("verify.anonymous", request, None)?;
+        judge_anonymous(p, &way, variant, &answer);
+    }
+    Ok(())
+}
+
+/// Whatever the answer is, it must not be the resource's, nor repeat the request.
+fn judge_anonymous(p: &mut Probe<'_>, way: &Way, variant: &str, answer: &Answer) {
+    let shown = answer.reply.as_ref().is_some_and(|r| {
+        let body = variant == "HEAD" || !r.body.is_empty();
+        body && p.target().accepted(&way.operation, r) && (variant != "HEAD" || r.status == 200)
+    });
+    let echoed = variant == "TRACE" && answer.status() == 200;
+    // HEAD has no body to judge by: its status alone says that the guard was passed.
+    let passed = variant == "HEAD" && answer.status() == 200;
+    if shown || echoed || passed {
+        let text = format!("answered {} without a token", answer.status());
+        p.fail_told(Some(variant), "open", "refused without a token", text, answer);
+    } else if unclean(answer) {
+        p.judge_refusal(Some(variant), "an orderly answer", answer);
+    } else {
+        p.pass(Some(variant), "closed", format!("answered {}", answer.status()));
+    }
+}
+
+fn conditional(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let way = bearer_way(p)?;
+    let cases = [
+        ("nobody-if-none-match", IF_NONE_MATCH, "*", false),
+        ("nobody-range", RANGE, "bytes=0-3", false),
+        ("bad-if-none-match", IF_NONE_MATCH, "*", true),
+    ];
+    for (variant, name, value, bad) in cases {
+        let mut request = plain(p, &way)?;
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+        if bad {
+            request.headers_mut().insert(AUTHORIZATION, bearer("assay-no-token")?);
+        }
+        let answer = p.send(&way.operation, request, None)?;
+        if matches!(answer.status(), 206 | 304) {
+            p.fail_seen(Some(variant), &answer.finding(), "401", &answer);
+        } else {
+            p.judge_refusal(Some(variant), "refused without a good token", &answer);
+        }
+    }
+    Ok(())
+}
+
+fn conn_bleed(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let way = bearer_way(p)?;
+    let (first, second) = two_users(p, &way)?;
+    let operation = way.operation.clone();
+    let seen = p.crowd(1, std::time::Duration::from_secs(5), |_, worker| {
+        let (mut asked, mut wrong) = (0usize, 0usize);
+        for turn in 0..600 {
+            if worker.over() {
+                break;
+            }
+            let named = [Some(&first), Some(&second), None][turn % 3];
+            let answer = match named {
+                Some((token, _)) => worker.ask_with(&operation, token)?,
+                None => worker.ask(&operation, &Vars::new())?,
+            };
+            asked += 1;
+            let name = answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| worker.target().identity(r));
+            wrong += usize::from(match named {
+                Some((_, expected)) => name.is_some() && name.as_ref() != Some(expected),
+                None => answer.accepted(),
+            });
+        }
+        Ok((asked, wrong))
+    })?;
+    let (asked, wrong) = seen.first().copied().unwrap_or_default();
+    if wrong > 0 {
+        p.fail(None, "another-user", format!("{wrong} of {asked} answers on one connection were for another user"));
+    } else {
+        let bound = 300.0 / (asked.max(1)) as f64;
+        p.pass(
+            None,
+            "own",
+            format!("all {asked} answers were the caller's own (below {bound:.1} % with 95 % confidence)"),
+        );
+    }
+    Ok(())
+}
+
+/// Checks of the verify endpoint that belong to nobody else.
+pub const VERIFY: &[Check] = &[
+    Check {
+        id: "verify-user-state",
+        group: "VERIFY",
+        requirement: "the token of a disabled user is refused by every verify way",
+        sources: &["jazzband/djangorestframework-simplejwt#193", "ASVS 7.4.2"],
+        levels: Levels::issuing(Level::Should),
+        needs: &[Need::VerifyWay, Need::Issue, Need::SecondUser, Need::DisableUser],
+        variants: &["*"],
+        isolation: Isolation::Exclusive,
+        cost: cost(6, 1),
+        intrusive: false,
+        flaws: &["stale-user-verify"],
+        sends: "a login of the second user, the admin hook that disables that user, and the token to every verify way",
+        why: "a service that asks the verify endpoint goes on serving who was dismissed",
+        remedy: "look the user up where tokens are verified for others",
+        run: user_state,
+    },
+    Check {
+        id: "verify-fuzz",
+        group: "VERIFY",
+        requirement: "no mutation of a token brings a server error or an answer after two seconds",
+        sources: &["RFC 8725 section 3.11", "CWE-20"],
+        levels: Levels::SHOULD,
+        needs: &[Need::VerifyWay, Need::Issue],
+        variants: &["*"],
+        isolation: Isolation::User,
+        cost: cost(600, 3),
+        intrusive: false,
+        flaws: &["crash-parse"],
+        sends: "300 mutations of a genuine token (cut, doubled, swapped, bytes changed, dots moved) to every verify way",
+        why: "the parser is open to everybody; one input that crashes it is a denial of service",
+        remedy: "treat every error of the parser as a refused token",
+        run: fuzz,
+    },
+];
+
+fn user_state(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if !p.target().has_hook("enable_user") {
+        return Err(Stop::not_applicable("the profile has no hook `enable_user`, so the user would stay disabled"));
+    }
+    let vars = second_vars(p)?;
+    let token = p.login_with(&vars)?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+    let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
+    p.admin("disable_user", &vars)?;
+    let mut seen = Vec::new();
+    for way in &ways {
+        seen.push((way.name.clone(), p.present(way, &token)));
+    }
+    let restored = p.admin("enable_user", &vars);
+    for (name, answer) in seen {
+        p.judge_refusal(Some(&name), "a disabled user's token refused", &answer?);
+        p.transient();
+    }
+    restored
+}
+
+/// Mutation `n` of a token; the same number gives the same kind of change.
+fn mutated(token: &str, n: usize) -> String {
+    let mut bytes = token.as_bytes().to_vec();
+    let at = (n * 7919) % bytes.len().max(1);
+    match n % 8 {
+        0 => bytes.truncate(at),
+        1 => bytes.insert(at, b'.'),
+        2 => bytes.retain(|b| *b != b'.'),
+        3 => bytes[at] = b"AZaz09-_=+/~"[n % 12],
+        4 => bytes.extend_from_within(at..),
+        5 => bytes.reverse(),
+        6 => {
+            bytes.drain(..at);
+        }
+        _ => bytes.rotate_left(at),
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn fuzz(p: &mut Probe<'_>) -> Result<(), Stop> {
+    const MUTATIONS: usize = 300;
+    let token = p.access()?;
+    for way in p.ways() {
+        let mut bad: Option<(Answer, f64)> = None;
+        for n in 0..MUTATIONS {
+            let mutant = mutated(&token, n);
+            if mutant.is_empty() || mutant == token {
+                continue;
+            }
+            let began = clock::mono();
+            let answer = p.present(&way, &mutant)?;
+            let took = clock::mono().since(began).as_secs_f64();
+            if unclean(&answer) || took > 2.0 {
+                p.offer(&way.name, &mutant)?;
+                bad = Some((answer, took));
+                break;
+            }
+        }
+        match bad {
+            Some((answer, _)) if unclean(&answer) => {
+                p.fail_seen(Some(&way.name), &answer.finding(), "an orderly answer to a mutated token", &answer);
+            }
+            Some((answer, took)) => {
+                let text = format!("an answer took {took:.1} s");
+                p.fail_told(Some(&way.name), "slow", "an answer within 2 s", text, &answer);
+            }
+            None => p.pass(Some(&way.name), "orderly", format!("{MUTATIONS} mutations are answered in order")),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutations_are_repeatable_and_of_every_kind() {
+        let token = "aaaa.bbbbbbbb.cccc";
+        for n in 0..64 {
+            assert_eq!(mutated(token, n), mutated(token, n));
+        }
+        assert!((0..64).filter(|n| mutated(token, *n) != token).count() > 48);
+    }
+}

@@ -1,0 +1,456 @@
+//! Does a session keep its rules when it is refreshed late, twice at once, from many sides, or while it ends?
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::clock;
+use crate::conformance::answer::Answer;
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::forger::decode;
+use crate::conformance::probe::{Probe, Stop};
+use crate::conformance::session::Way;
+use crate::record::{Level, SkipReason};
+use crate::scenario::Budget;
+use crate::target::Issued;
+
+use super::issue::{SLOW_LOGIN, login_cost, query_of};
+use super::issue_refusal::malformed;
+use super::refresh::second_vars;
+
+/// The second part of REFRESH.
+pub const REFRESH: &[Check] = &[
+    Check {
+        id: "refresh-http",
+        group: "REFRESH",
+        requirement: "a refresh works by POST with a well-formed body only",
+        sources: &["RFC 6749 section 3.2", "ASVS 14.2.1"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Refresh],
+        variants: &[
+            "get",
+            "broken",
+            "content-type",
+            "empty-body",
+            "missing-field",
+            "array-body",
+            "array-field",
+            "null-field",
+            "object-field",
+            "nul",
+            "lone-surrogate",
+            "long-password",
+        ],
+        isolation: Isolation::User,
+        cost: cost(14, 2),
+        intrusive: false,
+        flaws: &["get-refresh"],
+        sends: "the fields of a good refresh in the query of a GET; and bodies that are broken, of another type, too long",
+        why: "queries are logged, with a token in them that is good for days; what crashes the endpoint logs everybody out",
+        remedy: "route the endpoint for POST only, read fields from the body only, and validate their types",
+        run: http_form,
+    },
+    Check {
+        id: "refresh-grace",
+        group: "REFRESH",
+        requirement: "a used refresh token works no longer than the declared grace, which is a minute at most",
+        sources: &["RFC 9700 section 4.14.2", "logto-io/logto#1617"],
+        levels: Levels::issuing(Level::Should),
+        needs: &[Need::Refresh, Need::Rotation],
+        variants: &["declared", "beyond"],
+        isolation: Isolation::User,
+        cost: cost(4, 3),
+        intrusive: false,
+        flaws: &["grace-600"],
+        sends: "a login, a refresh, and the used token again two seconds after the declared grace",
+        why: "a long grace is a window in which thief and user both refresh, and nobody notices",
+        remedy: "keep the grace to seconds, and hand out the same successor within it",
+        run: grace,
+    },
+    Check {
+        id: "refresh-race-forks",
+        group: "REFRESH",
+        requirement: "of all successors of a race at most one line goes on",
+        sources: &["RFC 9700 section 4.14.2", "CVE-2026-1035"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Refresh, Need::Rotation],
+        variants: &[],
+        isolation: Isolation::Exclusive,
+        cost: cost(60, 3),
+        intrusive: false,
+        flaws: &["check-then-act"],
+        sends: "8 copies of one refresh at once in several rounds, then a refresh with every successor",
+        why: "two lines of one login are two sessions: the thief's goes on when the user logs out",
+        remedy: "mark a token as used and make its successor in one transaction",
+        run: race_forks,
+    },
+    Check {
+        id: "refresh-vs-revoke",
+        group: "REFRESH",
+        requirement: "after a revocation and a refresh at the same time were both answered, no successor lives",
+        sources: &["keycloak/keycloak#51312", "RFC 7009 section 2"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Refresh, Need::Revoke],
+        variants: &[],
+        isolation: Isolation::Exclusive,
+        cost: cost(70, 4),
+        intrusive: false,
+        flaws: &["unlocked-revoke"],
+        sends: "a refresh and a revocation with one token at the same time, in several rounds; then a refresh with the successor",
+        why: "a logout that loses a race with a background refresh leaves the session alive, unseen",
+        remedy: "end the whole session under the lock that a refresh takes",
+        run: versus_revoke,
+    },
+    Check {
+        id: "refresh-absolute-end",
+        group: "REFRESH",
+        requirement: "no refresh reaches beyond the declared end of the session",
+        sources: &["ASVS 10.4.8", "ASVS 7.3.2"],
+        levels: Levels::issuing(Level::Should),
+        needs: &[Need::Refresh, Need::JwtRefresh, Need::Clock],
+        variants: &[],
+        isolation: Isolation::Exclusive,
+        cost: cost(70, 3),
+        intrusive: false,
+        flaws: &["slide-forever"],
+        sends: "a login, and refreshes while the admin hook moves the server's clock towards the declared end",
+        why: "a session that slides for ever is a password that cannot be changed",
+        remedy: "keep the time of the login with the session, and cut every `exp` at its end",
+        run: absolute_end,
+    },
+    Check {
+        id: "refresh-identity-load",
+        group: "REFRESH",
+        requirement: "of sessions that refresh side by side each keeps its user",
+        sources: &["RFC 8725 section 3.8", "CWE-488"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Refresh, Need::JwtAccess, Need::SecondUser],
+        variants: &[],
+        isolation: Isolation::Exclusive,
+        cost: cost(400, 3),
+        intrusive: false,
+        flaws: &["shared-state-refresh"],
+        sends: "eight sessions of two users, each refreshed up to 50 times at the same time, and reads the subject of each token",
+        why: "state that two requests share hands one user the other's session, under load only",
+        remedy: "keep the user of a request in the request, not in a field of a shared object",
+        run: identity_load,
+    },
+];
+
+/// The second part of REVOKE.
+pub const REVOKE: &[Check] = &[
+    Check {
+        id: "revoke-latency",
+        group: "REVOKE",
+        requirement: "a revocation is in force within a second, or the declared time",
+        sources: &["RFC 7009 section 2"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Revoke, Need::Issue, Need::VerifyWay],
+        variants: &["*"],
+        isolation: Isolation::User,
+        cost: cost(30, 3),
+        intrusive: false,
+        flaws: &["lazy-denylist"],
+        sends: "a login, its revocation, and its tokens every 100 ms to the ways that honour revocations",
+        why: "for as long as it takes, who was logged out is still in",
+        remedy: "store the revocation where every instance reads it, before answering",
+        run: latency,
+    },
+    Check {
+        id: "revoke-cascade",
+        group: "REVOKE",
+        requirement: "a revocation ends the tokens of its own login, and of no other",
+        sources: &["RFC 7009 section 2.1"],
+        levels: Levels::issuing(Level::Should),
+        needs: &[Need::Revoke, Need::Refresh, Need::VerifyWay],
+        variants: &["access", "sibling"],
+        isolation: Isolation::User,
+        cost: cost(6, 1),
+        intrusive: false,
+        flaws: &["no-cascade"],
+        sends: "two logins of one user, the revocation of the first one's refresh token; then its access token, and a refresh of the second",
+        why: "a logout must end the session, and must not end the user's other devices",
+        remedy: "give each login an id, put it into its tokens, and revoke that",
+        run: cascade,
+    },
+];
+
+fn http_form(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.target().is_command("refresh") {
+        return Err(Stop::not_applicable("refreshing is a command of the profile"));
+    }
+    let token = p.fresh_refresh()?;
+    let vars = p.vars().token(token.as_str());
+    let genuine = p.target().request("refresh", &vars).map_err(|e| Stop::Harness(e.to_string()))?;
+    match query_of(genuine.body()) {
+        Some(query) => {
+            let mut request = http::Request::get(format!("{}?{query}", genuine.uri().path()));
+            for (name, value) in genuine.headers() {
+                if name != http::header::CONTENT_TYPE {
+                    request = request.header(name, value);
+                }
+            }
+            let request = request.body(Bytes::new()).map_err(|e| Stop::Harness(e.to_string()))?;
+            let answer = p.send("refresh", request, Some(token.clone()))?;
+            p.judge_refusal(Some("get"), "a refresh by GET refused", &answer);
+        }
+        None => p.skip("get", SkipReason::NotApplicable("a refresh has no fields".into())),
+    }
+    malformed(p, "refresh", &vars, &token)
+}
+
+fn rotated(p: &mut Probe<'_>) -> Result<String, Stop> {
+    let old = p.fresh_refresh()?;
+    match p.refreshed(&old)?.refresh {
+        Some(new) if new != old => Ok(old),
+        _ => Err(Stop::not_applicable("refreshing brings no new refresh token")),
+    }
+}
+
+fn grace(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let declared = p.profile().declares.grace_s.unwrap_or(0.0);
+    if declared > 60.0 {
+        p.fail(Some("declared"), "long", format!("a grace of {declared:.0} s is declared, more than a minute"));
+    } else {
+        p.pass(Some("declared"), "short", format!("a grace of {declared:.0} s is declared"));
+    }
+    if declared > 10.0 && p.session.budget == Budget::Ci {
+        p.skip("beyond", SkipReason::Budget(declared as u64 + 2));
+        return Ok(());
+    }
+    let old = rotated(p)?;
+    p.offer("beyond", &old)?;
+    p.allow(Duration::from_secs_f64(declared + 10.0));
+    p.pause(Duration::from_secs_f64(declared + 2.0), "the declared grace of rotation")?;
+    let answer = p.refresh(&old)?;
+    p.judge_refusal(Some("beyond"), "a used refresh token refused after the grace", &answer);
+    Ok(())
+}
+
+fn race_forks(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let (slow, _) = login_cost(p)?;
+    let rounds = match (p.session.budget, slow > SLOW_LOGIN) {
+        (Budget::Thorough, _) => 50,
+        (_, false) => 5,
+        (_, true) => 2,
+    };
+    let mut most = 0;
+    for _ in 0..rounds {
+        let token = p.fresh_refresh()?;
+        let answers = p.together("refresh", &[token.as_str(); 8])?;
+        let mut successors: Vec<String> = answers
+            .iter()
+            .filter(|a| a.accepted())
+            .filter_map(|a| p.target().tokens(a.reply.as_ref()?, "refresh").ok()?.refresh)
+            .collect();
+        successors.sort_unstable();
+        successors.dedup();
+        let mut alive = 0;
+        for successor in &successors {
+            alive += usize::from(p.refresh(successor)?.accepted());
+        }
+        most = most.max(alive);
+    }
+    if most > 1 {
+        p.fail(None, "forks", format!("up to {most} lines of one login went on after a race"));
+    } else {
+        p.pass(None, "one-line", format!("never two lines in {rounds} races of 8"));
+    }
+    Ok(())
+}
+
+fn versus_revoke(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.target().is_command("refresh") || p.target().is_command("revoke") {
+        return Err(Stop::not_applicable("refreshing or revoking is a command of the profile"));
+    }
+    let (slow, _) = login_cost(p)?;
+    let rounds = if slow > SLOW_LOGIN { 6 } else { 20 };
+    let (mut raced, mut survived) = (0, 0);
+    for _ in 0..rounds {
+        let token = p.fresh_refresh()?;
+        let answers: Vec<(bool, Option<Issued>)> = p.crowd(2, Duration::from_secs(5), |number, worker| {
+            let operation = if number == 0 { "revoke" } else { "refresh" };
+            let answer = worker.ask_with(operation, &token)?;
+            let issued = (number == 1).then(|| worker.tokens(&answer)).flatten();
+            Ok((answer.accepted(), issued))
+        })?;
+        let revoked = answers.first().is_some_and(|(done, _)| *done);
+        let successor = answers.get(1).and_then(|(_, issued)| issued.as_ref()?.refresh.clone());
+        if let (true, Some(successor)) = (revoked, successor) {
+            raced += 1;
+            if successor != token && p.refresh(&successor)?.accepted() {
+                survived += 1;
+            }
+        }
+    }
+    if survived > 0 {
+        p.fail(None, "survives", format!("in {survived} of {raced} races that both won, the successor lived on"));
+    } else {
+        p.pass(None, "ended", format!("no successor lived on in {rounds} rounds ({raced} of them won by both)"));
+    }
+    Ok(())
+}
+
+fn absolute_end(p: &mut Probe<'_>) -> Result<(), Stop> {
+    const STEPS: usize = 60;
+    let end =
+        p.profile().declares.absolute_end_s.ok_or_else(|| {
+            Stop::not_applicable("the profile declares no end of a session (`declares.absolute_end_s`)")
+        })?;
+    let exp = |token: &str| decode(token).and_then(|(_, c)| c.get("exp").and_then(Value::as_f64));
+    let issued = p.login()?;
+    let began = clock::unix();
+    let mut token = issued.refresh.ok_or_else(|| Stop::needs(Need::Refresh))?;
+    let life = exp(&token).ok_or_else(|| Stop::not_applicable("refresh tokens have no exp"))? - began;
+    let step = (life * 0.8).floor().max(1.0);
+    if end / step > STEPS as f64 {
+        return Err(Stop::not_applicable(format!("it would take {:.0} refreshes to get there", end / step)));
+    }
+    let (mut moved, mut latest) = (0.0, exp(&token).unwrap_or(0.0));
+    let mut outcome = Ok(());
+    while moved + step < end {
+        moved += step;
+        outcome = p.admin("advance_clock", &p.vars().set("seconds", step as i64));
+        if outcome.is_err() {
+            break;
+        }
+        let answer = p.refresh(&token)?;
+        let next =
+            answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().tokens(r, "refresh").ok());
+        let Some(next) = next.and_then(|i| i.refresh) else { break };
+        latest = f64::max(latest, exp(&next).unwrap_or(0.0));
+        token = next;
+    }
+    let vars = p.vars().set("seconds", -(moved as i64));
+    let restored = if p.target().has_hook("reset") { p.admin("reset", &vars) } else { p.admin("advance_clock", &vars) };
+    p.session.drain();
+    outcome?;
+    let over = latest - (began + end);
+    if over > 2.0 {
+        p.fail(None, "slides", format!("a refresh token ends {over:.0} s after the declared end of its session"));
+    } else {
+        p.pass(None, "ends", format!("no refresh token reaches beyond {end:.0} s after the login"));
+    }
+    restored
+}
+
+fn identity_load(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.target().is_command("refresh") {
+        return Err(Stop::not_applicable("refreshing is a command of the profile"));
+    }
+    let claim = p.profile().subject_claim().to_owned();
+    let subject = |token: &Option<String>| token.as_deref().and_then(decode).and_then(|(_, c)| c.get(&claim).cloned());
+    let other = second_vars(p)?;
+    let mut sessions = Vec::new();
+    for number in 0..8 {
+        let vars = if number % 2 == 0 { p.vars() } else { other.clone() };
+        let issued = p.login_with(&vars)?;
+        let refresh = issued.refresh.clone().ok_or_else(|| Stop::needs(Need::Refresh))?;
+        sessions.push((refresh, subject(&issued.access)));
+    }
+    if sessions[0].1.is_none() || sessions[0].1 == sessions[1].1 {
+        return Err(Stop::not_applicable(format!("`{claim}` does not tell the two users apart")));
+    }
+    let seen = p.crowd(8, Duration::from_secs(4), |number, worker| {
+        let (mut token, own) = sessions[number].clone();
+        let (mut asked, mut wrong) = (0usize, 0usize);
+        for _ in 0..50 {
+            if worker.over() {
+                break;
+            }
+            let answer = worker.ask_with("refresh", &token)?;
+            let Some(issued) = worker.tokens(&answer) else { break };
+            asked += 1;
+            wrong += usize::from(subject(&issued.access) != own);
+            token = issued.refresh.unwrap_or(token);
+        }
+        Ok((asked, wrong))
+    })?;
+    let (asked, wrong) = seen.iter().fold((0, 0), |(a, w), (x, y)| (a + x, w + y));
+    if asked == 0 {
+        return Err(Stop::blocked_by("refresh-basic"));
+    }
+    if wrong > 0 {
+        p.fail(None, "another-user", format!("{wrong} of {asked} refreshed tokens were another user's"));
+    } else {
+        let bound = 300.0 / asked as f64;
+        p.pass(None, "own", format!("all {asked} refreshed tokens are their session's user's (another's in below {bound:.1} % with 95 % confidence)"));
+    }
+    Ok(())
+}
+
+/// The tokens of a login and the ways that honour a revocation of it, given time.
+fn latency(p: &mut Probe<'_>) -> Result<(), Stop> {
+    const LONGEST_S: f64 = 5.0;
+    let issued = p.login()?;
+    let revocable = issued.refresh.clone().or_else(|| issued.access.clone()).ok_or_else(|| Stop::needs(Need::Issue))?;
+    if !p.call_with_token("revoke", &revocable)?.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    let since = clock::mono();
+    let declared = p.profile().declares.revocation_bound_s.unwrap_or(0.0).max(1.0);
+    let mut open: Vec<(Way, String)> = Vec::new();
+    for way in p.ways().into_iter().filter(Way::usable) {
+        let token = if way.takes_refresh { Some(revocable.clone()) } else { issued.access.clone() };
+        open.extend(token.map(|token| (way, token)));
+    }
+    let mut ended: Vec<(String, f64)> = Vec::new();
+    while !open.is_empty() && clock::mono().since(since).as_secs_f64() < LONGEST_S {
+        let mut still = Vec::new();
+        for (way, token) in open {
+            if p.present(&way, &token)?.accepted() {
+                still.push((way, token));
+            } else {
+                ended.push((way.name.clone(), clock::mono().since(since).as_secs_f64()));
+            }
+        }
+        open = still;
+        if !open.is_empty() {
+            p.pause(Duration::from_millis(100), "a revocation to be in force")?;
+        }
+    }
+    for (name, took) in &ended {
+        if *took > declared {
+            let text = format!("the revoked token was accepted for {took:.1} s after the revocation was answered");
+            p.fail(Some(name), "late", text);
+        } else {
+            p.pass(Some(name), "prompt", format!("refused {took:.2} s after the revocation was answered"));
+        }
+    }
+    for (way, _) in open {
+        // Whether it should honour it at all is the subject of revoke-effective and revoke-access.
+        p.skip(&way.name, SkipReason::NotApplicable("this way does not honour revocations".into()));
+    }
+    Ok(())
+}
+
+fn cascade(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let first = p.login()?;
+    let second = p.login()?;
+    let (Some(token), Some(access), Some(sibling)) = (first.refresh, first.access, second.refresh) else {
+        return Err(Stop::needs(Need::Refresh));
+    };
+    if !p.call_with_token("revoke", &token)?.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    let way = p.ways().into_iter().find(Way::usable).ok_or_else(|| Stop::needs(Need::VerifyWay))?;
+    p.offer("access", &access)?;
+    let shown: Answer = p.present(&way, &access)?;
+    match (shown.accepted(), decode(&access).is_some()) {
+        (false, _) => p.pass(Some("access"), "dead", "the access token of the login is dead too"),
+        // A self-contained token outlives its session by design; for how long is the subject of revoke-access.
+        (true, true) => p.pass(Some("access"), "lives", "the self-contained access token lives on to its end"),
+        (true, false) => {
+            let text = "the opaque access token of a revoked login is still accepted";
+            p.fail_told(Some("access"), "lives", "refused", text, &shown);
+        }
+    }
+    let answer = p.refresh(&sibling)?;
+    if answer.accepted() {
+        p.pass(Some("sibling"), "lives", "the user's other login goes on");
+    } else {
+        p.fail_seen(Some("sibling"), &answer.finding(), "the user's other login to go on", &answer);
+    }
+    Ok(())
+}
