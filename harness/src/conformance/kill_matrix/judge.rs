@@ -91,6 +91,8 @@ pub enum RowVerdict {
     Missed,
     /// A check turned that is in neither list.
     Unexplained,
+    /// A check that measures time could not decide, twice: the machine was too busy. No failure.
+    Undecided,
     /// What it breaks does not exist under this algorithm.
     NotApplicable,
     /// The server could not be examined.
@@ -118,7 +120,10 @@ impl MatrixReport {
     pub fn holds(&self) -> bool {
         !self.interrupted
             && self.baselines.iter().all(|b| b.wrong.is_empty() && b.error.is_none())
-            && self.rows.iter().all(|r| matches!(r.verdict, RowVerdict::Killed | RowVerdict::NotApplicable))
+            && self
+                .rows
+                .iter()
+                .all(|r| matches!(r.verdict, RowVerdict::Killed | RowVerdict::NotApplicable | RowVerdict::Undecided))
             && self.unproven.iter().all(|(_, reason)| reason.is_some())
     }
 
@@ -151,6 +156,7 @@ struct Sorted {
     missed: BTreeMap<String, Seen>,
     unexplained: BTreeMap<String, Seen>,
     absent: BTreeSet<String>,
+    undecided: BTreeSet<String>,
 }
 
 fn sort(flaw: &Flaw, clean: &BTreeMap<String, CheckRecord>, flawed: &BTreeMap<String, CheckRecord>) -> Sorted {
@@ -173,6 +179,9 @@ fn sort(flaw: &Flaw, clean: &BTreeMap<String, CheckRecord>, flawed: &BTreeMap<St
                 if record.verdict == Verdict::NotApplicable && before.verdict == Verdict::NotApplicable {
                     sorted.absent.insert(id.clone());
                 }
+                if record.level == Level::Info && [record.verdict, before.verdict].contains(&Verdict::Inconclusive) {
+                    sorted.undecided.insert(id.clone());
+                }
                 sorted.missed.insert(id.clone(), seen());
             }
         } else if turn != Turn::Same {
@@ -190,8 +199,8 @@ fn sort(flaw: &Flaw, clean: &BTreeMap<String, CheckRecord>, flawed: &BTreeMap<St
 fn clean_enough(record: &CheckRecord) -> bool {
     match record.verdict {
         Verdict::Pass | Verdict::NotApplicable | Verdict::Blocked => true,
-        Verdict::Fail => record.level == Level::Info,
-        Verdict::Inconclusive | Verdict::HarnessError => false,
+        Verdict::Fail | Verdict::Inconclusive => record.level == Level::Info,
+        Verdict::HarnessError => false,
     }
 }
 
@@ -280,7 +289,12 @@ pub(super) fn report(
                     killers().map(|f| Some(format!("{}: {}", f.name, plan::untried(f, matrix.catalogue)?))).collect();
                 reasons.filter(|r| !r.is_empty()).map(|r| r.join("; "))
             };
-            (c.id.to_owned(), written.or_else(untried))
+            let busy = || {
+                let undecided =
+                    |r: &&Row| r.verdict == RowVerdict::Undecided && r.missed.iter().any(|s| s.check == c.id);
+                rows.iter().find(undecided).map(|r| format!("{}: the machine was too busy to measure it", r.flaw))
+            };
+            (c.id.to_owned(), written.or_else(untried).or_else(busy))
         })
         .collect();
     let untried = matrix
@@ -375,6 +389,8 @@ fn row(cell: &Cell, flaw: &Flaw, first: (Option<&Found>, &Found), second: (Optio
         RowVerdict::Killed
     } else if sorted.killed.is_empty() && sorted.missed.keys().all(|id| sorted.absent.contains(id)) {
         RowVerdict::NotApplicable
+    } else if sorted.missed.keys().all(|id| sorted.undecided.contains(id)) {
+        RowVerdict::Undecided
     } else {
         RowVerdict::Missed
     };

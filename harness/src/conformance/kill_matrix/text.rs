@@ -70,7 +70,7 @@ fn trouble(out: &mut String, row: &Row) -> std::fmt::Result {
     if let Some(error) = &row.error {
         writeln!(out, "NOT RUN        {}: {error}", row.setup)?;
     }
-    if row.verdict == RowVerdict::NotApplicable {
+    if matches!(row.verdict, RowVerdict::NotApplicable) {
         return Ok(());
     }
     let mut told = |what: &str, seen: &Seen| {
@@ -91,6 +91,7 @@ fn word(verdict: RowVerdict) -> &'static str {
         RowVerdict::Killed => "killed",
         RowVerdict::Missed => "MISSED",
         RowVerdict::Unexplained => "UNEXPLAINED",
+        RowVerdict::Undecided => "undecided",
         RowVerdict::NotApplicable => "not applicable",
         RowVerdict::NotRun => "NOT RUN",
     }
