@@ -154,7 +154,7 @@ pub fn conclude(
                     Verdict::Fail => true,
                     _ if asked_for(o.reason.as_ref()) => false,
                     // An entry for the whole check (or a glob over parts) is used up by any failure under it.
-                    _ => !(whole_check && any_failed) && !deviations.used(check.id, &observations, &o.variant),
+                    _ => !(whole_check && any_failed || deviations.used(check.id, &observations, &o.variant)),
                 };
                 if applies {
                     known_reason.get_or_insert_with(|| reason.to_owned());

@@ -142,7 +142,7 @@ pub fn parse_http_date(text: &str) -> Option<i64> {
 
 /// The leeway from the cut-off and the offset: leeway = (t* - exp) + offset.
 pub fn leeway(cut: &Bounds, offset: (f64, f64)) -> Option<(f64, f64)> {
-    cut.closed().then(|| (cut.low + offset.0, cut.high + offset.1))
+    cut.closed().then_some((cut.low + offset.0, cut.high + offset.1))
 }
 
 /// Leeway and offset from the cut-offs of `exp` and `nbf` together, where one leeway serves both: acceptance ends at

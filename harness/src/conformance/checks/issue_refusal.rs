@@ -344,7 +344,7 @@ fn spoilt(kind: Option<BodyKind>, text: &str, secret: &str) -> Vec<(&'static str
                 name.as_ref().map(|n| fields.remove(n));
                 Value::Object(fields).to_string()
             };
-            out.push(("broken", text[..text.len().saturating_sub(1)].as_bytes().to_vec(), None));
+            out.push(("broken", text.as_bytes()[..text.len().saturating_sub(1)].to_vec(), None));
             out.push(("content-type", text.as_bytes().to_vec(), Some("text/plain")));
             out.push(("empty-body", Vec::new(), None));
             out.push(("missing-field", missing.into_bytes(), None));

@@ -418,7 +418,7 @@ fn luhn(digits: &[u32]) -> bool {
             _ => *digit,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 #[cfg(test)]
