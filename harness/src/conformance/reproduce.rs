@@ -9,6 +9,8 @@ use crate::wire::encode;
 
 /// Bytes of a request or a reply that are kept as evidence.
 const TEXT_LIMIT: usize = 2_000;
+/// Bytes of a body that stand in a shell line: reports stay readable, and a shell takes 128 KiB at most.
+const BODY_LIMIT: usize = 4_000;
 
 /// Texts of one exchange.
 pub(super) struct Lines {
@@ -101,17 +103,42 @@ fn curl_line(request: &http::Request<Bytes>, url: &str, secrets: &[Secret<'_>]) 
             None => words.push(format!("-H {}", quote(&format!("{name}: {value}"), secrets)?)),
         }
     }
-    if !body.is_empty() {
+    let mut piped = String::new();
+    if body.len() > BODY_LIMIT {
+        piped = format!("{} | ", made(body, secrets)?);
+        words.push("--data-binary @-".into());
+    } else if !body.is_empty() {
         words.push(format!("--data-raw {}", quote(body, secrets)?));
     }
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
     words.push(quote(&format!("{url}{path}"), secrets)?);
-    Some(words.join(" "))
+    Some(format!("{piped}{}", words.join(" ")))
+}
+
+/// Shell commands that make a body which is long for a run of one character; none for any other long body.
+fn made(body: &str, secrets: &[Secret<'_>]) -> Option<String> {
+    let bytes = body.as_bytes();
+    let (mut from, mut longest) = (0, 0..0);
+    for at in 1..=bytes.len() {
+        if bytes.get(at) != Some(&bytes[from]) {
+            if at - from > longest.len() {
+                longest = from..at;
+            }
+            from = at;
+        }
+    }
+    let letter = char::from(*bytes.get(longest.start)?);
+    if bytes.len() - longest.len() > BODY_LIMIT || !letter.is_ascii_alphanumeric() {
+        return None;
+    }
+    let (head, tail) = (quote(&body[..longest.start], secrets)?, quote(&body[longest.end..], secrets)?);
+    let run = format!("head -c {} /dev/zero | tr '\\0' {letter}", longest.len());
+    Some(format!("{{ printf %s {head}; {run}; printf %s {tail}; }}"))
 }
 
 /// The same for HTTPie.
 fn httpie_line(request: &http::Request<Bytes>, url: &str, secrets: &[Secret<'_>]) -> Option<String> {
-    let body = std::str::from_utf8(request.body()).ok()?;
+    let body = std::str::from_utf8(request.body()).ok().filter(|body| body.len() <= BODY_LIMIT)?;
     let mut words = vec!["http --ignore-stdin -v".to_owned()];
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
     let mut headers = Vec::new();
@@ -226,6 +253,21 @@ mod tests {
     #[test]
     fn what_no_shell_can_say_has_no_line() {
         let request = http::Request::post("/x").body(Bytes::from_static(b"a\0b")).unwrap();
+        assert_eq!(curl_line(&request, "http://h", &[]), None);
+    }
+
+    #[test]
+    fn a_long_body_is_made_by_the_shell() {
+        let body = format!("{{\"password\":\"{}\"}}", "a".repeat(1 << 20));
+        let request = http::Request::post("/x").body(Bytes::from(body.clone())).unwrap();
+        let line = curl_line(&request, "http://h", &[]).unwrap();
+        assert!(line.len() < 300 && line.ends_with("| curl -sS -i --data-binary @- http://h/x"), "{line}");
+        let made = line.split(" | curl").next().unwrap();
+        let output = std::process::Command::new("sh").args(["-c", made]).output().unwrap();
+        assert!(output.stdout == body.as_bytes(), "the shell makes {} bytes", output.stdout.len());
+        assert_eq!(httpie_line(&request, "http://h", &[]), None);
+        let odd: String = (0..3_000).map(|n| format!("{n:x}")).collect();
+        let request = http::Request::post("/x").body(Bytes::from(odd)).unwrap();
         assert_eq!(curl_line(&request, "http://h", &[]), None);
     }
 

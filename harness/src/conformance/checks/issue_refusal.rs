@@ -307,9 +307,19 @@ pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, secret:
         if let Some(content_type) = content_type {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        let began = clock::mono();
-        let answer = p.send(operation, request, None)?;
-        let took = clock::mono().since(began).as_secs_f64();
+        let timed = |p: &mut Probe<'_>, request: http::Request<Bytes>| {
+            let began = clock::mono();
+            p.send(operation, request, None).map(|answer| (answer, clock::mono().since(began).as_secs_f64()))
+        };
+        let (answer, mut took) = timed(p, request.clone())?;
+        if took > 2.0 {
+            // A busy server makes everybody wait: what counts is what the body adds to an empty one beside it, twice.
+            let mut empty = request.clone();
+            *empty.body_mut() = Bytes::new();
+            let (_, beside) = timed(p, empty)?;
+            let (_, again) = timed(p, request)?;
+            took = took.min(again) - beside;
+        }
         if took > 2.0 && !unclean(&answer) {
             let text = format!("expected an answer within 2 s, saw one after {took:.1} s");
             p.fail_told(Some(variant), "slow", "a quick refusal", text, &answer);
