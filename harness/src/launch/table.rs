@@ -150,7 +150,12 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
 }
 
 /// Where a program is: on `PATH`, or in the folders of servers that a user's `PATH` leaves out.
+/// Nowhere, if `ASSAY_WITHOUT` (names with commas between) has its name: for a machine whose program is not to be used.
 pub(super) fn find(program: &str) -> Option<PathBuf> {
+    let unwanted = std::env::var("ASSAY_WITHOUT").unwrap_or_default();
+    if unwanted.split(',').any(|name| name.trim() == program) {
+        return None;
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/opt/homebrew/bin"];
     std::env::split_paths(&path)

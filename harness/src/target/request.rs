@@ -276,9 +276,15 @@ impl Target {
         Some(self.build(name, &request, vars).map(|built| (built, self.admin.as_ref().unwrap_or(&self.endpoint))))
     }
 
-    /// Whether the profile has this hook.
+    /// Whether the profile has this hook, and the address that it needs: one that begins with `${admin_url}` is there only
+    /// where an admin address was given.
     pub fn has_hook(&self, name: &str) -> bool {
-        self.profile.admin.contains_key(name)
+        let elsewhere = |text: &str| text.contains("${admin_url}");
+        self.profile.admin.get(name).is_some_and(|hook| {
+            let path = hook.request.as_ref().is_some_and(|request| elsewhere(&request.path));
+            let command = hook.command.iter().flatten().any(|word| elsewhere(word));
+            self.admin.is_some() || !(path || command)
+        })
     }
 
     /// Whether a hook's reply says that it worked: its predicate, or any 2xx.
