@@ -130,7 +130,7 @@ fn a_clean_server_passes_with_and_without_admin_hooks() {
     let plain = ["check", "--target", &server.url, "--profile", "reference", "--quiet"];
     let said = assay(&plain);
     assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
-    let with_admin = [&plain[..], &["--admin", &server.admin, "--json", "--require", "disable-user"]].concat();
+    let with_admin = [&plain[..], &["--admin", &server.admin, "--json", "--require", "admin-disable-user"]].concat();
     let said = assay(&with_admin);
     assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
     let record: Value = serde_json::from_str(&said.out).expect("one JSON document on standard output");

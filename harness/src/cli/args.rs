@@ -126,7 +126,7 @@ Examples:
   assay check --kill-matrix                        proves that every check can fail")]
 pub struct CheckArgs {
     /// A scenario, of which only the conformance part is run
-    #[arg(value_name = "SCENARIO", conflicts_with_all = ["target", "profile", "kill_matrix"], required_unless_present_any = ["target", "kill_matrix"])]
+    #[arg(value_name = "SCENARIO", conflicts_with_all = ["target", "profile", "kill_matrix"])]
     pub scenario: Option<PathBuf>,
     #[command(flatten)]
     pub target: TargetArgs,
@@ -179,7 +179,7 @@ Examples:
   assay load scenarios/bare-vs-proxy.yaml          only the load of a scenario")]
 pub struct LoadArgs {
     /// A scenario, of which only the load is driven
-    #[arg(value_name = "SCENARIO", conflicts_with_all = ["target", "profile"], required_unless_present = "target")]
+    #[arg(value_name = "SCENARIO", conflicts_with_all = ["target", "profile"])]
     pub scenario: Option<PathBuf>,
     #[command(flatten)]
     pub target: TargetArgs,

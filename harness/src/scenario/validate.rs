@@ -255,7 +255,7 @@ impl Look<'_> {
                         || "`assay list checks` prints them".to_owned(),
                         |near| format!("did you mean `{near}`?"),
                     );
-                    self.doubt(place, format!("no check is called `{text}`"), Some(hint));
+                    self.add(place, format!("no check is called `{text}`"), Some(hint));
                 }
             }
         }
