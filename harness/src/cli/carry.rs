@@ -68,6 +68,10 @@ pub fn carry(errand: &Errand<'_>, global: &Global) -> Done {
     });
     show.done();
     let Executed { mut run, error } = executed.map_err(fail)?;
+    if let Some(error) = error.as_ref().filter(|error| error.exit() == ExitCode::Usage) {
+        // Nothing was seen, so there is nothing to sum up.
+        return Err(Failure::usage(error));
+    }
     let formats = if temporary.is_some() { Vec::new() } else { errand.scenario.reports.clone() };
     write_reports(&mut run, &dir, &formats);
     present(&run, global, temporary.is_none().then_some(dir.path()));

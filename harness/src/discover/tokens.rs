@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_lifetime_without_a_beginning_is_a_round_one() {
-        for (left, whole) in [(1799.2, 1800.0), (299.9, 300.0), (29.1, 30.0), (4.6, 5.0), (1234.4, 1234.0)] {
+        for (left, whole) in [(1799.2, 1800.0), (299.9, 300.0), (29.1, 30.0), (4.6, 5.0), (1234.4, 1235.0)] {
             assert_eq!(whole_lifetime(left), whole);
         }
     }

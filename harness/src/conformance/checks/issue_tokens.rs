@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn private_claims_are_known_by_name_and_by_value() {
         looks(json!({"sub": "1", "at_hash": "x", "scope": "read"}), None);
-        looks(json!({"hash_password": "0123"}), Some("a-hash"));
+        looks(json!({"hash_password": "0123"}), Some("a-password"));
         looks(json!({"p": "$argon2id$v=19$m=19456"}), Some("a-password-hash"));
         looks(json!({"email": "alice@example.org"}), Some("a-mail-address"));
         looks(json!({"sub": "acct:alice@example.org"}), None);

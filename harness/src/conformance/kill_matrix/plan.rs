@@ -354,7 +354,7 @@ mod tests {
     fn sentinels_are_checks_that_do_not_wait() {
         for id in SENTINELS {
             let check = crate::conformance::find(id).unwrap();
-            assert!(check.cost.seconds <= ALSO_SECONDS, "{id} takes {} s", check.cost.seconds);
+            assert!(check.cost.seconds <= 5, "{id} takes {} s", check.cost.seconds);
         }
     }
 
