@@ -41,7 +41,8 @@ pub const CHECKS: &[Check] = &[
         levels: Levels::MUST,
         needs: &[Need::Logs, Need::Issue],
         variants: &["access", "refresh", "password", "malformed", "query"],
-        isolation: Isolation::User,
+        // What other checks put into queries must not be taken for its own.
+        isolation: Isolation::Exclusive,
         cost: cost(10, 3),
         intrusive: false,
         flaws: &["log-authorization"],

@@ -197,7 +197,7 @@ pub const CHECKS: &[Check] = &[
         levels: Levels::MUST,
         needs: &[Need::Peer, Need::Logs, Need::Issue],
         variants: &["access", "refresh", "password", "malformed", "query"],
-        isolation: Isolation::User,
+        isolation: Isolation::Exclusive,
         cost: cost(10, 3),
         intrusive: false,
         flaws: &["log-query"],
