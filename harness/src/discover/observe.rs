@@ -92,8 +92,7 @@ fn describe_tokens(scout: &mut Scout<'_>, issued: &Issued) {
     let mut line = match tokens::decode(access) {
         None => "access tokens are opaque: only the server can read them".to_owned(),
         Some((header, claims)) => {
-            let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-            profile.declares.issuer = text("iss");
+            profile.declares.issuer = claims.get("iss").and_then(Value::as_str).map(str::to_owned);
             profile.declares.audience = match claims.get("aud") {
                 Some(Value::String(one)) => Some(OneOrMany::One(one.clone())),
                 Some(Value::Array(many)) => {

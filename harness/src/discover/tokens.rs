@@ -136,10 +136,8 @@ fn walk(value: &Value, name: &str, pointer: &str, depth: u8, add: &mut impl FnMu
         Value::String(text) => {
             add(role_of_name(name).filter(|role| *role != Role::ExpiresIn), pointer.to_owned(), text)
         }
-        Value::Number(number) => {
-            if role_of_name(name) == Some(Role::ExpiresIn) {
-                add(Some(Role::ExpiresIn), pointer.to_owned(), &number.to_string());
-            }
+        Value::Number(number) if role_of_name(name) == Some(Role::ExpiresIn) => {
+            add(Some(Role::ExpiresIn), pointer.to_owned(), &number.to_string());
         }
         _ => {}
     }

@@ -94,7 +94,7 @@ impl Arms {
     pub fn died(&mut self) -> Result<(), RunError> {
         for arm in &mut self.list {
             if let Some(source) = arm.deployment.died() {
-                return Err(RunError::Launch { topology: arm.name.clone(), source });
+                return Err(RunError::Launch { topology: arm.name.clone(), source: Box::new(source) });
             }
         }
         Ok(())

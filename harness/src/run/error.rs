@@ -19,7 +19,7 @@ pub enum RunError {
         /// Which.
         topology: String,
         /// Why.
-        source: LaunchError,
+        source: Box<LaunchError>,
     },
     /// The target cannot be spoken to.
     #[error("topology `{topology}`: {source}")]
@@ -27,7 +27,7 @@ pub enum RunError {
         /// Which.
         topology: String,
         /// Why.
-        source: TargetError,
+        source: Box<TargetError>,
     },
     /// The target cannot be reached.
     #[error(
@@ -55,7 +55,7 @@ pub enum RunError {
         /// Which.
         topology: String,
         /// Why.
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// The record could not be written.
     #[error(transparent)]
@@ -75,18 +75,18 @@ impl RunError {
     pub(super) fn launch(topology: &str) -> impl FnOnce(LaunchError) -> RunError {
         move |source| match source {
             LaunchError::Cancelled(_) => RunError::Interrupted,
-            source => RunError::Launch { topology: topology.to_owned(), source },
+            source => RunError::Launch { topology: topology.to_owned(), source: Box::new(source) },
         }
     }
 
     pub(super) fn target(topology: &str) -> impl FnOnce(TargetError) -> RunError {
-        move |source| RunError::Target { topology: topology.to_owned(), source }
+        move |source| RunError::Target { topology: topology.to_owned(), source: Box::new(source) }
     }
 
     pub(super) fn load(topology: &str) -> impl FnOnce(LoadError) -> RunError {
         move |source| match source {
             LoadError::Cancelled => RunError::Interrupted,
-            source => RunError::Load { topology: topology.to_owned(), source },
+            source => RunError::Load { topology: topology.to_owned(), source: Box::new(source) },
         }
     }
 
@@ -95,19 +95,23 @@ impl RunError {
         match self {
             RunError::Usage(_) => ExitCode::Usage,
             RunError::Launch { source, .. } if source.is_usage() => ExitCode::Usage,
-            RunError::Target {
-                source: TargetError::Address(WireError::Address { .. } | WireError::NotAllowed { .. }),
-                ..
-            } => ExitCode::Usage,
-            RunError::Load { source: LoadError::Usage(_), .. } => ExitCode::Usage,
-            RunError::Load { source: LoadError::Internal(_) | LoadError::Machine(_), .. } => ExitCode::Harness,
+            RunError::Target { source, .. } if refused(source) => ExitCode::Usage,
+            RunError::Load { source, .. } => match **source {
+                LoadError::Usage(_) => ExitCode::Usage,
+                LoadError::Internal(_) | LoadError::Machine(_) => ExitCode::Harness,
+                _ => ExitCode::Target,
+            },
             RunError::Launch { .. }
             | RunError::Target { .. }
             | RunError::Unreachable { .. }
-            | RunError::Unexpected { .. }
-            | RunError::Load { .. } => ExitCode::Target,
+            | RunError::Unexpected { .. } => ExitCode::Target,
             RunError::Store(_) | RunError::Histogram(_) | RunError::Internal(_) => ExitCode::Harness,
             RunError::Interrupted => ExitCode::Interrupted,
         }
     }
+}
+
+/// Whether an address was refused before anything was sent.
+fn refused(error: &TargetError) -> bool {
+    matches!(error, TargetError::Address(WireError::Address { .. } | WireError::NotAllowed { .. }))
 }

@@ -197,11 +197,11 @@ pub(super) fn predicate(operation: &Operation, case: Case) -> Predicate {
 
 /// Whether a reply satisfies a predicate; the first part that does not hold otherwise, in words.
 pub(super) fn holds(predicate: &Predicate, answer: &dyn Answer) -> Result<(), String> {
-    if let Some(statuses) = &predicate.status {
-        if !statuses.all().contains(&answer.status()) {
-            let wanted: Vec<String> = statuses.all().iter().map(u16::to_string).collect();
-            return Err(format!("expected status {}, saw {}", wanted.join(" or "), answer.status()));
-        }
+    if let Some(statuses) = &predicate.status
+        && !statuses.all().contains(&answer.status())
+    {
+        let wanted: Vec<String> = statuses.all().iter().map(u16::to_string).collect();
+        return Err(format!("expected status {}, saw {}", wanted.join(" or "), answer.status()));
     }
     for (name, wanted) in &predicate.headers {
         let values = answer.header_values(name);
@@ -210,10 +210,10 @@ pub(super) fn holds(predicate: &Predicate, answer: &dyn Answer) -> Result<(), St
             return Err(format!("expected `{wanted}` in header `{name}`, saw {seen}"));
         }
     }
-    if let Some(text) = &predicate.contains {
-        if !String::from_utf8_lossy(answer.body()).contains(text.as_str()) {
-            return Err(format!("expected `{text}` in the body, which does not contain it"));
-        }
+    if let Some(text) = &predicate.contains
+        && !String::from_utf8_lossy(answer.body()).contains(text.as_str())
+    {
+        return Err(format!("expected `{text}` in the body, which does not contain it"));
     }
     if predicate.json.is_empty() && predicate.present.is_empty() && predicate.absent.is_empty() {
         return Ok(());

@@ -91,11 +91,13 @@ pub(super) fn whole(source: &Arc<Source>, depth: usize) -> Result<Node, Diagnost
 fn anchor_paths(tree: &mut Node, folder: &Path) {
     use crate::scenario::Kind;
     fn anchor(node: &mut Node, folder: &Path) {
-        if let Kind::Scalar(value, text) = &mut node.kind {
-            if value.is_string() && !text.starts_with("builtin:") && !text.starts_with("${") {
-                *text = folder.join(&*text).to_string_lossy().into_owned();
-                *value = serde_json::Value::String(text.clone());
-            }
+        if let Kind::Scalar(value, text) = &mut node.kind
+            && value.is_string()
+            && !text.starts_with("builtin:")
+            && !text.starts_with("${")
+        {
+            *text = folder.join(&*text).to_string_lossy().into_owned();
+            *value = serde_json::Value::String(text.clone());
         }
     }
     fn member<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {

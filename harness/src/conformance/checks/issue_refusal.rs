@@ -456,7 +456,7 @@ mod tests {
             let body = bodies.iter().find(|(n, ..)| *n == name).unwrap();
             String::from_utf8(body.1.clone()).unwrap()
         };
-        let json = |name: &str| serde_json::from_str::<serde_json::Value>(&of(name)).unwrap();
+        let json = |name: &str| serde_json::from_str::<Value>(&of(name)).unwrap();
         assert_eq!(json("null-field"), serde_json::json!({"password": null, "username": "alice"}));
         assert_eq!(of("missing-field"), r#"{"username":"alice"}"#);
         assert!(of("lone-surrogate").contains(r#""password":"\ud800""#), "{}", of("lone-surrogate"));

@@ -458,7 +458,7 @@ mod tests {
             "{}.{}.{}",
             base64url::encode(br#"{"alg":"ES256"}"#),
             base64url::encode(br#"{"jti":"a"}"#),
-            base64url::encode(&[7u8; 64])
+            base64url::encode([7u8; 64])
         );
         let marks = marks(&token);
         assert_eq!(marks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), ["jti", "token", "ecdsa-r"]);
