@@ -132,7 +132,8 @@ fn discovery_finds_such_servers_by_itself_or_with_a_hint() {
         w.client = Some("shop".into());
         w.client_secret = Some("shop-secret-9".into());
     };
-    let hints: &[(&str, fn(&mut Wanted))] = &[
+    type Change = fn(&mut Wanted);
+    let hints: &[(&str, Change)] = &[
         ("created", none),
         ("cookies", none),
         ("form-client", client),
