@@ -111,7 +111,7 @@ flaws! {
     RotateWithoutRevoke "rotate-without-revoke" "a used refresh token goes on working" needs [] kills ["refresh-old-rejected"] also ["refresh-grace" "refresh-reuse-family" "refresh-race" "refresh-race-forks" "refresh-chain" "refresh-lost-response" "verify-agreement"];
     Grace600 "grace-600" "a used refresh token works for ten minutes more" needs [] kills ["refresh-grace"] also ["refresh-old-rejected" "refresh-reuse-family" "refresh-race" "refresh-chain" "refresh-lost-response"];
     NoFamily "no-family" "the reuse of a refresh token ends nothing" needs [] kills ["refresh-reuse-family"] also ["refresh-race-forks" "refresh-lost-response"];
-    RevokeEverything "revoke-everything" "the reuse of a refresh token ends all sessions of the user" needs [] kills ["refresh-reuse-scope"] also ["refresh-race" "refresh-chain"];
+    RevokeEverything "revoke-everything" "the reuse of a refresh token ends all sessions of the user" needs [] kills ["refresh-reuse-scope"] also ["*"];
     CheckThenAct "check-then-act" "whether a refresh token was used is asked before it is marked" needs [] kills ["refresh-race" "refresh-race-forks"] also [];
     UnlockedRevoke "unlocked-revoke" "a revocation marks the one token and not what a refresh makes of it meanwhile" needs [] kills ["refresh-vs-revoke"] also ["revoke-access" "revoke-cascade"];
     ChainGrowth "chain-growth" "each refresh of a session takes longer than the last" needs [] kills ["refresh-chain"] also [];
