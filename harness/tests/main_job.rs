@@ -25,9 +25,16 @@ fn bare_against_proxy_is_examined_driven_and_compared() {
     let list = |key: &str| record[key].as_array().expect(key).clone();
 
     // Whatever the machine does to times, requirements hold in every topology.
+    // nginx writes queries to its log by default, and the report says so.
+    let allowed = |c: &Value| match c["grade"].as_str() {
+        Some("ok" | "skip" | "note") => true,
+        Some("weakness") => c["id"] == "proxy-logs",
+        Some("inconclusive") => c["level"] != "must",
+        _ => false,
+    };
     let bad: Vec<String> = list("checks")
         .iter()
-        .filter(|c| !matches!(c["grade"].as_str(), Some("ok" | "skip" | "note")))
+        .filter(|c| !allowed(c))
         .map(|c| format!("{} in {}: {} {}", c["id"], c["topology"], c["grade"], c["summary"]))
         .collect();
     assert!(bad.is_empty(), "{}\n{said}", bad.join("\n"));
