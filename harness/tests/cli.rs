@@ -264,6 +264,25 @@ fn a_target_that_is_not_there_ends_with_three() {
 }
 
 #[test]
+fn a_target_that_answers_garbage_has_not_passed() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    // Ends with the test: the thread holds nothing but the listener.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(1000) {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"\x16\x03garbage\r\n\r\n");
+        }
+    });
+    for arguments in [&["check", "--only", "sig-alg-none"][..], &["load"]] {
+        let said = assay(&[arguments, &["--target", &url, "--profile", "reference"]].concat());
+        assert_eq!(said.code, 3, "{arguments:?}: {}\n{}", said.out, said.err);
+    }
+}
+
+#[test]
 fn a_server_that_does_not_start_ends_with_three_and_shows_its_last_words() {
     let text = "name: a\ntarget: reference\ntopologies:\n  mine:\n    - process: {command: [sh, -c, 'echo the database is locked; exit 7']}\nconformance: {}\n";
     let folder = scenario(text);

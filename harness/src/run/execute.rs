@@ -15,7 +15,10 @@ use crate::clock;
 use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
-use crate::record::{Answer, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, ThresholdOutcome, Warning};
+use crate::record::{
+    Answer, CheckRecord, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, SkipReason, ThresholdOutcome,
+    Verdict, Warning,
+};
 use crate::scenario::{FailOn, Threshold, Workload};
 use crate::units::Rate;
 
@@ -205,6 +208,11 @@ impl State {
             threads.into_iter().map(join).collect::<Result<_, _>>()
         })?;
         for (name, findings) in found {
+            if unjudged(findings.checks.iter()) {
+                let text = "no check could be judged: what they build on did not work";
+                let hint = "the skipped checks say by which other check they are blocked; `assay check --only issue-basic` shows the first";
+                self.warn(ask, Warning::new("nothing-judged", text).at(name).hint(hint));
+            }
             self.run.checks.extend(findings.checks);
             self.run.windows.extend(findings.windows);
             self.run.notes.push(format!("Conformance of {name} took {} logins.", findings.logins));
@@ -285,6 +293,13 @@ impl State {
     }
 }
 
+/// Whether checks were tried, and all of them ended on another one's failure.
+fn unjudged<'a>(mut checks: impl Iterator<Item = &'a CheckRecord> + Clone) -> bool {
+    let judged = |check: &CheckRecord| !matches!(check.verdict, Verdict::Blocked | Verdict::NotApplicable);
+    let blocked = |check: &CheckRecord| matches!(check.reason, Some(SkipReason::BlockedBy(_)));
+    !checks.clone().any(judged) && checks.any(blocked)
+}
+
 /// What everything that was seen asks of the exit code.
 fn exit_of(run: &Run) -> ExitCode {
     let checks = run.checks.iter().map(|check| check.grade.exit(check.level, run.fail_on));
@@ -302,5 +317,10 @@ fn exit_of(run: &Run) -> ExitCode {
             (true, true) => ExitCode::Ok,
         }
     });
-    checks.chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
+    // A server that answers nothing that makes sense has not passed.
+    let silent = run.topologies.iter().map(|topology| {
+        let own = run.checks.iter().filter(|check| check.topology == topology.name);
+        if unjudged(own) { ExitCode::Target } else { ExitCode::Ok }
+    });
+    checks.chain(silent).chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
 }
