@@ -16,7 +16,7 @@ use crate::stats::{self, Block, Pair};
 /// Rounds that are driven once more because a block was void, as a share of the planned ones.
 const MOST_REPEATED: f64 = 0.34;
 /// Recorded time of the search for the knee, per arm.
-const KNEE: Duration = Duration::from_millis(600);
+const KNEE: Duration = Duration::from_millis(400);
 /// A server that takes longer to start is not restarted between rounds.
 const RESTART_AT_MOST_MS: u64 = 2_000;
 /// Quantiles that gate where the scenario asks for it: fixed before the first block.

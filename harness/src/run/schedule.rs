@@ -27,7 +27,7 @@ pub struct Design {
 pub fn design(effort: Effort) -> Design {
     match effort {
         Effort::Quick => {
-            Design { rounds: 6, block_s: 2.0, guard_s: 0.1, full_speed_s: 0.3, knee_share: 0.6, restart_every: 0 }
+            Design { rounds: 6, block_s: 2.0, guard_s: 0.1, full_speed_s: 0.2, knee_share: 0.6, restart_every: 0 }
         }
         Effort::Standard => {
             Design { rounds: 12, block_s: 5.0, guard_s: 1.0, full_speed_s: 2.0, knee_share: 0.6, restart_every: 1 }
