@@ -1,0 +1,272 @@
+//! How does a check speak to the target, one request at a time or many at once, and how does it wait?
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::clock;
+use crate::target::{Target, Vars};
+use crate::wire::{Connection, TlsOptions, WireError, encode};
+
+use super::super::answer::{Answer, Axis};
+use super::super::crowd::{self, Worker};
+use super::super::engine::Event;
+use super::super::session::{PATIENCE, Presented, Way};
+use super::{Probe, Stop};
+
+impl Probe<'_> {
+    /// Closes the kept connection: what comes next travels on a fresh one.
+    pub fn hang_up(&mut self) {
+        self.connections.clear();
+    }
+
+    /// Performs an operation and judges the reply. State-changing operations travel on connections of their own.
+    ///
+    /// # Errors
+    /// Only where the request cannot be made or the run ends; a target that fails is an answer.
+    pub fn call(&mut self, operation: &str, vars: &Vars) -> Result<Answer, Stop> {
+        let request = self
+            .target()
+            .request(operation, vars)
+            .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
+        self.send(operation, request, None)
+    }
+
+    /// Performs an operation with a token.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn call_with_token(&mut self, operation: &str, token: &str) -> Result<Answer, Stop> {
+        let vars = self.vars().token(token);
+        let request = self
+            .target()
+            .request(operation, &vars)
+            .map_err(|e| Stop::Inconclusive(format!("the token cannot travel by `{operation}`: {e}")))?;
+        self.send(operation, request, Some(token.to_owned()))
+    }
+
+    /// Presents a token (any JSON value: a body may carry a number) to a way. `None`: it cannot travel that way.
+    ///
+    /// # Errors
+    /// Only where the run ends.
+    pub fn present_value(&mut self, way: &Way, token: &Value) -> Result<Option<Answer>, Stop> {
+        let vars = self.vars().token(token.clone());
+        let Ok(request) = self.target().request(&way.operation, &vars) else { return Ok(None) };
+        let answer = self.send(&way.operation, request, token.as_str().map(str::to_owned))?;
+        // A token that may not do this was read and believed: no verdict on the token itself (RFC 6750 section 3.1).
+        let lacks_scope = answer.reply.as_ref().is_some_and(|reply| {
+            reply.status == 403 && reply.header_all("www-authenticate").iter().any(|v| v.contains("insufficient_scope"))
+        });
+        if let Some(text) = token.as_str()
+            && answer.answered()
+            && !lacks_scope
+        {
+            self.session.remember(Presented {
+                by: self.check.id.to_owned(),
+                token: text.to_owned(),
+                way: way.name.clone(),
+                epoch: self.epoch,
+                accepted: answer.accepted(),
+                at: answer.received,
+            });
+        }
+        Ok(Some(answer))
+    }
+
+    /// Presents a token to a way.
+    ///
+    /// # Errors
+    /// Inconclusive where the token cannot travel that way; or the run ends.
+    pub fn present(&mut self, way: &Way, token: &str) -> Result<Answer, Stop> {
+        self.present_value(way, &Value::String(token.to_owned()))?
+            .ok_or_else(|| Stop::Inconclusive(format!("the token cannot travel by `{}`", way.operation)))
+    }
+
+    /// Sends a request as it is and judges the reply as that of an operation. `token`: the one under test.
+    ///
+    /// # Errors
+    /// Only where the run ends or our own machine fails.
+    pub fn send(
+        &mut self,
+        operation: &str,
+        request: http::Request<Bytes>,
+        token: Option<String>,
+    ) -> Result<Answer, Stop> {
+        self.guard()?;
+        let target = self.session.target;
+        self.send_to(target, operation, request, token)
+    }
+
+    /// [`send`](Self::send) to another address of the same server (its bare side).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_to(
+        &mut self,
+        target: &Target,
+        operation: &str,
+        request: http::Request<Bytes>,
+        token: Option<String>,
+    ) -> Result<Answer, Stop> {
+        let bytes = encode(&request, &target.endpoint);
+        let sent = clock::mono();
+        let result = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
+        let received = clock::mono();
+        let (axis, reply) = crowd::axis(target, operation, result)?;
+        Ok(Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received })
+    }
+
+    fn exchange(
+        &mut self,
+        target: &Target,
+        operation: &str,
+        bytes: &[u8],
+        head: bool,
+    ) -> Result<crate::wire::Reply, WireError> {
+        self.outcome.requests += 1;
+        let patience = PATIENCE.min(self.deadline.since(clock::mono()).duration()).max(Duration::from_millis(50));
+        let key = target.endpoint.url();
+        // What only asks may reuse a connection; what changes state takes a fresh one, so that nothing is ever sent
+        // twice because a server had closed a connection meanwhile.
+        let asks_only = operation.starts_with("verify.") || operation == "keys";
+        if !asks_only {
+            self.epoch = self.session.next_epoch();
+        }
+        if asks_only
+            && let Some(mut connection) = self.connections.remove(&key)
+            && connection.is_usable()
+        {
+            match connection.exchange(bytes, head, patience) {
+                Ok(reply) => {
+                    if !reply.closes {
+                        self.connections.insert(key, connection);
+                    }
+                    return Ok(reply);
+                }
+                Err(error @ WireError::Timeout { .. }) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let mut connection = Connection::open(&target.endpoint, &TlsOptions::default(), patience)?;
+        let reply = connection.exchange(bytes, head, patience)?;
+        if asks_only && !reply.closes {
+            self.connections.insert(key, connection);
+        }
+        Ok(reply)
+    }
+
+    /// Presents tokens to an operation at the same instant: every connection is open and has sent all but its last
+    /// byte before the first last byte goes out. The answers come in the order given.
+    ///
+    /// # Errors
+    /// Where a connection cannot be opened; or the run ends.
+    pub fn together(&mut self, operation: &str, tokens: &[&str]) -> Result<Vec<Answer>, Stop> {
+        self.guard()?;
+        let target = self.session.target;
+        let mut racers = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let request = target
+                .request(operation, &self.vars().token(*token))
+                .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
+            let bytes = encode(&request, &target.endpoint);
+            let mut connection = Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE)
+                .map_err(|e| Stop::Inconclusive(format!("could not open {} connections: {e}", tokens.len())))?;
+            connection
+                .hold_last_byte(&bytes, PATIENCE)
+                .map_err(|e| Stop::Inconclusive(format!("could not prepare a race: {e}")))?;
+            racers.push((connection, request, Some((*token).to_owned())));
+        }
+        // The servers' reader threads need a moment to have taken what was sent so far.
+        std::thread::sleep(Duration::from_millis(2));
+        let sent = clock::mono();
+        let released: Vec<Result<(), WireError>> =
+            racers.iter_mut().map(|(connection, _, _)| connection.release(PATIENCE)).collect();
+        let mut answers = Vec::with_capacity(racers.len());
+        for ((mut connection, request, token), released) in racers.into_iter().zip(released) {
+            self.outcome.requests += 1;
+            let result = released.and_then(|()| connection.receive(false, PATIENCE));
+            let received = clock::mono();
+            let (axis, reply) = match result {
+                Ok(reply) => (Answer::axis_of(&target.judge(operation, &reply), reply.status), Some(reply)),
+                Err(WireError::Timeout { .. }) => (Axis::Hung, None),
+                Err(error) => (Axis::Dropped(error.kind().to_owned()), None),
+            };
+            answers.push(Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received });
+        }
+        Ok(answers)
+    }
+
+    /// Several callers at the same time, each with a connection of its own and `within` to end: what each of them
+    /// returned.
+    ///
+    /// # Errors
+    /// The first error of a worker; or the run ends.
+    pub fn crowd<R: Send>(
+        &mut self,
+        workers: usize,
+        within: Duration,
+        work: impl Fn(usize, &mut Worker<'_>) -> Result<R, Stop> + Sync,
+    ) -> Result<Vec<R>, Stop> {
+        self.guard()?;
+        self.epoch = self.session.next_epoch();
+        let within = within.min(self.deadline.since(clock::mono()).duration());
+        let (results, requests) = crowd::crowd(self.session, workers, within, work);
+        self.outcome.requests += requests;
+        results
+    }
+
+    /// Calls an admin hook of the profile.
+    ///
+    /// # Errors
+    /// Inconclusive where the hook does not do its work.
+    pub fn admin(&mut self, hook: &str, vars: &Vars) -> Result<(), Stop> {
+        self.guard()?;
+        self.outcome.requests += 1;
+        self.epoch = self.session.next_epoch();
+        super::super::admin::run(self.session.target, hook, vars)
+            .map_err(|why| Stop::Inconclusive(format!("the admin hook `{hook}` failed: {why}")))
+    }
+
+    /// Gives the check more time: for work of our own that takes minutes and that the budget has admitted.
+    pub fn allow(&mut self, more: Duration) {
+        self.deadline = (self.deadline + more.into()).min(self.session.deadline);
+    }
+
+    /// Waits, tells the user for what, and ends early when the run does.
+    ///
+    /// # Errors
+    /// When the run ends, or the check's deadline would pass.
+    pub fn pause(&mut self, how_long: Duration, what: &str) -> Result<(), Stop> {
+        if self.wanted.is_some() {
+            return Ok(());
+        }
+        let until = clock::mono() + how_long.into();
+        let mut told = u64::MAX;
+        loop {
+            self.guard()?;
+            let left = until.since(clock::mono());
+            if left.0 == 0 {
+                return Ok(());
+            }
+            let seconds = left.0.div_ceil(1_000_000_000);
+            if seconds != told && how_long >= Duration::from_secs(2) {
+                told = seconds;
+                (self.on_event)(Event::Waiting { id: self.check.id, what: what.to_owned(), seconds_left: seconds });
+            }
+            std::thread::sleep(left.duration().min(Duration::from_millis(100)));
+        }
+    }
+
+    /// Whether the check may go on.
+    pub(super) fn guard(&self) -> Result<(), Stop> {
+        if self.session.cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        if clock::mono() >= self.deadline {
+            let secs = self.deadline.since(self.began).as_secs_f64();
+            return Err(Stop::Inconclusive(format!("the check did not end within its {secs:.0} s")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! What is a check handed? A probe: obtain tokens, forge them, present them, say what was seen.
+
+mod exchange;
+mod expect;
+mod tell;
+mod tokens;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::record::{SkipReason, Verdict};
+use crate::target::{Dialect, Profile, Target, Vars};
+use crate::units::Nanos;
+use crate::wire::Connection;
+
+use super::descriptor::{Check, Need};
+use super::engine::Event;
+use super::forger::Forger;
+use super::outcome::{Observation, Outcome};
+use super::session::{Session, Way};
+
+pub(super) use tell::merged;
+
+/// Why a check ended before its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// It cannot be tried here, or does not apply.
+    Skip(SkipReason),
+    /// Its controls do not hold, or its deadline passed: nothing was learnt.
+    Inconclusive(String),
+    /// The user ended the run.
+    Cancelled,
+    /// We failed, not the target.
+    Harness(String),
+    /// `assay forge`: this is the token that was asked for.
+    Captured(String),
+}
+
+impl Stop {
+    /// Something that the check needs is not there.
+    pub fn needs(need: Need) -> Stop {
+        Stop::Skip(SkipReason::Needs(need.name().into()))
+    }
+    /// The requirement does not concern this target.
+    pub fn not_applicable(why: impl Into<String>) -> Stop {
+        Stop::Skip(SkipReason::NotApplicable(why.into()))
+    }
+    /// Another check's subject does not work, and this one builds on it.
+    pub fn blocked_by(id: &str) -> Stop {
+        Stop::Skip(SkipReason::BlockedBy(id.into()))
+    }
+}
+
+/// What must happen to a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// It must be accepted.
+    Accepted,
+    /// It must be refused, and cleanly.
+    Refused,
+    /// Either, as long as it is an orderly answer.
+    Orderly,
+}
+
+/// What has to be accepted beside a probe, so that its refusal says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// A genuine token.
+    Genuine,
+    /// A genuine token, and a genuine token re-signed by us with one claim added.
+    Resigned,
+}
+
+/// What a check is handed.
+pub struct Probe<'a> {
+    /// What all probes share.
+    pub session: &'a Session<'a>,
+    check: &'static Check,
+    on_event: &'a (dyn Fn(Event) + Sync),
+    outcome: Outcome,
+    began: Nanos,
+    deadline: Nanos,
+    connections: HashMap<String, Connection>,
+    wanted: Option<String>,
+    captured: std::cell::RefCell<Option<String>>,
+    forger: Option<Forger>,
+    controls: HashMap<String, (bool, Nanos)>,
+    issued: BTreeMap<String, Value>,
+    epoch: u64,
+}
+
+impl<'a> Probe<'a> {
+    /// A probe for one check. `wanted`: only make the token of this variant (`assay forge`).
+    pub(super) fn new(
+        session: &'a Session<'a>,
+        check: &'static Check,
+        on_event: &'a (dyn Fn(Event) + Sync),
+        wanted: Option<&str>,
+    ) -> Probe<'a> {
+        let began = clock::mono();
+        let allowance = Duration::from_secs(u64::from(check.cost.seconds) * 4 + 45);
+        Probe {
+            session,
+            check,
+            on_event,
+            outcome: Outcome::default(),
+            began,
+            deadline: (began + allowance.into()).min(session.deadline),
+            connections: HashMap::new(),
+            wanted: wanted.map(str::to_owned),
+            captured: std::cell::RefCell::default(),
+            forger: None,
+            controls: HashMap::new(),
+            issued: BTreeMap::new(),
+            epoch: session.next_epoch(),
+        }
+    }
+
+    /// What was seen, when the check has ended.
+    pub(super) fn finish(mut self, ended: Result<(), Stop>) -> Outcome {
+        match ended {
+            Ok(()) | Err(Stop::Captured(_)) => {}
+            Err(Stop::Skip(reason)) => self.outcome.observations.push(Observation::skip(None, reason)),
+            Err(Stop::Inconclusive(why)) => self.inconclusive(None, "inconclusive", why),
+            Err(Stop::Cancelled) => self.inconclusive(None, "cancelled", "the run was ended before this check"),
+            Err(Stop::Harness(why)) => {
+                self.outcome.observations.push(Observation::new(None, Verdict::HarnessError, "harness-error", why));
+            }
+        }
+        self.outcome.duration_ms = clock::mono().since(self.began).0 / 1_000_000;
+        self.outcome
+    }
+
+    /// `assay forge`: the token of the finding that was asked for, where the check made one without offering it, and
+    /// what was seen.
+    pub(super) fn finish_forging(self) -> (Option<String>, Vec<Observation>) {
+        (self.captured.into_inner(), self.outcome.observations)
+    }
+
+    /// The target.
+    pub fn target(&self) -> &'a Target {
+        self.session.target
+    }
+    /// Its profile.
+    pub fn profile(&self) -> &'a Profile {
+        &self.session.target.profile
+    }
+    /// Its dialect.
+    pub fn dialect(&self) -> Dialect {
+        self.profile().dialect
+    }
+    /// Whether a capability is there.
+    pub fn has(&self, need: Need) -> bool {
+        self.session.has.contains(&need)
+    }
+    /// The verify ways, as calibrated.
+    pub fn ways(&self) -> Vec<Way> {
+        self.session.ways.clone()
+    }
+    /// The protected resource.
+    ///
+    /// # Errors
+    /// Skipped where the profile has none.
+    pub fn resource(&self) -> Result<Way, Stop> {
+        self.session.ways.iter().find(|w| w.name == "resource").cloned().ok_or_else(|| Stop::needs(Need::Resource))
+    }
+    /// Values for the templates of a request: the profile's user and client, what the last login returned.
+    pub fn vars(&self) -> Vars {
+        Vars::new().issued(&self.issued)
+    }
+}

@@ -1,0 +1,134 @@
+//! How does a check come by genuine tokens, and by the key that signs?
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::target::{Issued, Vars};
+use crate::units::Nanos;
+
+use super::super::answer::{Answer, Axis};
+use super::super::descriptor::Need;
+use super::super::forger::{Forger, decode};
+use super::super::session::{FRESH_S, Held};
+use super::{Probe, Stop};
+
+impl Probe<'_> {
+    /// A genuine access token that lives for a while yet. Pooled: never revoke it, never refresh its session.
+    ///
+    /// # Errors
+    /// Blocked by `issue-basic` where no login works.
+    pub fn access(&mut self) -> Result<String, Stop> {
+        self.pooled()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
+    }
+
+    /// The pooled session's tokens. Use them for reading and presenting only.
+    ///
+    /// # Errors
+    /// As [`access`](Self::access).
+    pub fn pooled(&mut self) -> Result<Issued, Stop> {
+        let session = self.session;
+        let held = session.pooled(|held| match held {
+            Some(held) if clock::mono() < held.use_until => Ok(None),
+            _ => self.login().map(|issued| {
+                let use_until = use_until(&issued);
+                Some(Held { issued, use_until })
+            }),
+        })?;
+        let issued = held.map(|h| h.issued);
+        let issued = issued.ok_or_else(|| Stop::Harness("the token pool is empty after a login".into()))?;
+        self.issued.clone_from(&issued.other);
+        Ok(issued)
+    }
+
+    /// A login of one's own: tokens that nobody else uses.
+    ///
+    /// # Errors
+    /// Blocked by `issue-basic` where it does not work.
+    pub fn login(&mut self) -> Result<Issued, Stop> {
+        let vars = self.vars();
+        self.login_with(&vars)
+    }
+
+    /// A login with other values (another user, another client).
+    ///
+    /// # Errors
+    /// As [`login`](Self::login).
+    pub fn login_with(&mut self, vars: &Vars) -> Result<Issued, Stop> {
+        self.guard()?;
+        self.session.count_login();
+        let issued = if self.target().is_command("issue") {
+            self.outcome.requests += 1;
+            self.target()
+                .command("issue", vars)
+                .map_err(|e| Stop::Inconclusive(format!("the login command failed: {e}")))?
+        } else {
+            let answer = self.call("issue", vars)?;
+            match (&answer.axis, &answer.reply) {
+                (Axis::Accepted, Some(reply)) => {
+                    self.target().tokens(reply, "issue").map_err(|_| Stop::blocked_by("issue-basic"))?
+                }
+                _ => return Err(Stop::blocked_by("issue-basic")),
+            }
+        };
+        self.issued.clone_from(&issued.other);
+        Ok(issued)
+    }
+
+    /// A refresh token of one's own.
+    ///
+    /// # Errors
+    /// As [`login`](Self::login); blocked where the login brings none.
+    pub fn fresh_refresh(&mut self) -> Result<String, Stop> {
+        self.login()?.refresh.ok_or_else(|| Stop::needs(Need::Refresh))
+    }
+
+    /// Presents a refresh token to the refresh operation.
+    ///
+    /// # Errors
+    /// Only where the request cannot be made or the run ends.
+    pub fn refresh(&mut self, token: &str) -> Result<Answer, Stop> {
+        self.call_with_token("refresh", token)
+    }
+
+    /// Refreshes and expects it to work.
+    ///
+    /// # Errors
+    /// Blocked by `refresh-basic` where it does not.
+    pub fn refreshed(&mut self, token: &str) -> Result<Issued, Stop> {
+        let answer = self.refresh(token)?;
+        match (&answer.axis, &answer.reply) {
+            (Axis::Accepted, Some(reply)) => {
+                self.target().tokens(reply, "refresh").map_err(|_| Stop::blocked_by("refresh-basic"))
+            }
+            _ => Err(Stop::blocked_by("refresh-basic")),
+        }
+    }
+
+    /// The forger: genuine header and claims, and the key that signs.
+    ///
+    /// # Errors
+    /// Skipped where the key is unknown or access tokens are not JWTs.
+    pub fn forger(&mut self) -> Result<Forger, Stop> {
+        if let Some(forger) = &self.forger {
+            return Ok(forger.clone());
+        }
+        let genuine = self.access()?;
+        let forger = Forger::new(self.session.target, &genuine)?;
+        self.forger = Some(forger.clone());
+        Ok(forger)
+    }
+}
+
+/// When to stop using an access token, by its own `exp - iat`, by `expires_in`, or after five minutes at most.
+fn use_until(issued: &Issued) -> Nanos {
+    let claims = issued.access.as_deref().and_then(decode).map(|(_, claims)| claims);
+    let number = |name: &str| claims.as_ref().and_then(|c| c.get(name)).and_then(Value::as_f64);
+    let lifetime = match (number("exp"), number("iat")) {
+        (Some(exp), Some(iat)) => exp - iat,
+        (Some(exp), None) => exp - clock::unix(),
+        _ => issued.expires_in.unwrap_or(60.0),
+    };
+    // Short-lived tokens are used for half their life: a control must not die between two probes.
+    let usable = if lifetime > 2.0 * FRESH_S { lifetime - FRESH_S } else { lifetime / 2.0 };
+    clock::mono() + Nanos::from_secs_f64(usable.min(300.0))
+}
