@@ -229,7 +229,10 @@ async fn freeze(Shared(state): Server, request: Request) -> Response {
 async fn counters(Shared(state): Server) -> Response {
     let mut all: serde_json::Map<String, Value> =
         state.counters.all().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
-    all.insert("remembered".to_owned(), json!(state.store.sweep(state.clock.now()).await.unwrap_or(0)));
+    // A store that is away remembers nothing that could be told.
+    let swept = state.store.sweep(state.clock.now()).await;
+    let remembered = state.store.remembered().await.ok().filter(|_| swept.is_ok());
+    all.insert("remembered".to_owned(), json!(remembered));
     reply::json(StatusCode::OK, &Value::Object(all))
 }
 

@@ -60,6 +60,11 @@ impl App {
         admin::routes().with_state(Arc::clone(&self.state))
     }
 
+    /// Reaches the token store, so that what is wrong with it is told now and not by the first request. Gives what to warn of.
+    pub async fn prepare(&self) -> Result<Vec<String>, StartError> {
+        self.state.store.prepare().await.map_err(|error| StartError::Store(error.0))
+    }
+
     /// Forgets what has expired; for a caller's clockwork.
     pub async fn sweep(&self) {
         if let Some(pace) = &self.state.pace {

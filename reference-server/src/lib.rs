@@ -83,5 +83,5 @@ pub use keys::KeyError;
 pub use sealing::Encryption;
 pub use serve::{ServeArgs, run, serve};
 pub use state::StartError;
-pub use store::StoreConfig;
+pub use store::{StoreArgument, StoreConfig, StoreUrl};
 pub use users::{Hash, UserConfig};

@@ -22,7 +22,7 @@ use crate::config::{Config, DEVELOPMENT_PASSWORD, duration};
 use crate::flaws::{FlawId, FlawSet};
 use crate::sealing::Encryption;
 use crate::state::StartError;
-use crate::store::StoreConfig;
+use crate::store::StoreArgument;
 use crate::users::{Hash, UserConfig};
 
 /// The arguments of `assay serve` and of the `reference-server` program.
@@ -73,9 +73,10 @@ pub struct ServeArgs {
     /// When a session ends, counted from its login, however often it is refreshed
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub absolute_lifetime: Option<Duration>,
-    /// Where used and revoked tokens are kept: `memory`, or `redb:FILE`, which survives the process
+    /// Where used and revoked tokens are kept: `memory`, `redb:FILE`, which survives the process, `postgres://..` or `redis://..`, which
+    /// many processes may share; `env:NAME` and `file:PATH` keep a password out of the arguments
     #[arg(long, value_name = "STORE")]
-    pub store: Option<StoreConfig>,
+    pub store: Option<StoreArgument>,
     /// A refresh gives a new refresh token and uses the old one up (the default)
     #[arg(long, overrides_with = "no_rotate")]
     pub rotate: bool,
@@ -129,7 +130,9 @@ impl ServeArgs {
         config.flaws = FlawSet::of(&self.flaws);
         config.hash = self.hash.unwrap_or(config.hash);
         config.encryption = self.encrypt.or(config.encryption);
-        config.store = self.store.clone().unwrap_or(config.store);
+        if let Some(store) = &self.store {
+            config.store = store.read().map_err(|why| StartError::Config(format!("--store: {why}")))?;
+        }
         config.access_lifetime = self.access_lifetime.unwrap_or(config.access_lifetime);
         config.refresh_lifetime = self.refresh_lifetime.unwrap_or(config.refresh_lifetime);
         config.absolute_lifetime = self.absolute_lifetime.unwrap_or(config.absolute_lifetime);
@@ -213,6 +216,9 @@ pub async fn serve(
     }
     let config_address = config.address.clone();
     let app = app(config)?;
+    for doubt in app.prepare().await? {
+        let _ = writeln!(std::io::stderr(), "warning: {doubt}");
+    }
     let mut ready = format!("listening on {}\n", config_address);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut servers = tokio::task::JoinSet::new();

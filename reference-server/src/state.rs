@@ -8,7 +8,7 @@ use crate::flaws::{FlawId, FlawSet};
 use crate::keys::{Key, KeyError, KeyRing};
 use crate::sealing::Sealer;
 use crate::session::Denied;
-use crate::store::{RotationRules, Store};
+use crate::store::{RotationRules, Store, StoreConfig};
 use crate::token::Purpose;
 use crate::users::Users;
 use crate::verify::{Gate, Place};
@@ -261,6 +261,11 @@ impl State {
         let published = sealer.iter().filter_map(|sealer| sealer.jwk.clone()).collect();
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let users = Users::new(&config.users, config.hash, workers, config.hash_queue).map_err(StartError::Password)?;
+        let store = Store::open(&config.store).map_err(|error| match &config.store {
+            // Nothing was reached yet: the address itself is wrong.
+            StoreConfig::Postgres(_) | StoreConfig::Redis(_) => StartError::Config(format!("store: {}", error.0)),
+            _ => StartError::Store(error.0),
+        })?;
         let clients = crate::client::Clients::new(&config.clients).map_err(StartError::Config)?;
         Ok(Self {
             clients,
@@ -270,7 +275,7 @@ impl State {
             keys: KeyRing::new(key, others, published),
             sealer,
             users,
-            store: Store::open(&config.store).map_err(|error| StartError::Store(error.0))?,
+            store,
             gates: Gates::of(&config),
             rotation: RotationRules {
                 grace_s: if config.flaws.has(FlawId::Grace600) { 600.0 } else { config.grace.as_secs_f64() },

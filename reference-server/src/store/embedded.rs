@@ -142,7 +142,7 @@ impl Embedded {
         self.write(Write::Revoke { session: session.into(), jti: jti.into(), expires }).await.map(|_| ())
     }
 
-    pub(crate) fn is_revoked(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
+    pub(crate) async fn is_revoked(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
         let read = self.database.begin_read().map_err(failed)?;
         let ended = read.open_table(ENDED).map_err(failed)?;
         if ended.get(session).map_err(failed)?.is_some() {
@@ -152,13 +152,13 @@ impl Embedded {
         Ok(revoked.get((session, jti)).map_err(failed)?.is_some())
     }
 
-    pub(crate) fn is_used(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
+    pub(crate) async fn is_used(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
         let read = self.database.begin_read().map_err(failed)?;
         let used = read.open_table(USED).map_err(failed)?;
         Ok(used.get((session, jti)).map_err(failed)?.is_some())
     }
 
-    pub(crate) fn used(&self, session: &str) -> Result<usize, StoreError> {
+    pub(crate) async fn used(&self, session: &str) -> Result<usize, StoreError> {
         let read = self.database.begin_read().map_err(failed)?;
         let used = read.open_table(USED).map_err(failed)?;
         let mut count = 0;
@@ -172,8 +172,11 @@ impl Embedded {
         Ok(count)
     }
 
-    pub(crate) async fn sweep(&self, now: f64) -> Result<usize, StoreError> {
-        self.write(Write::Sweep { now: now.max(0.0) as u64 }).await?;
+    pub(crate) async fn sweep(&self, now: f64) -> Result<(), StoreError> {
+        self.write(Write::Sweep { now: now.max(0.0) as u64 }).await.map(|_| ())
+    }
+
+    pub(crate) async fn remembered(&self) -> Result<usize, StoreError> {
         let read = self.database.begin_read().map_err(failed)?;
         let rows = [
             read.open_table(USED).map_err(failed)?.len().map_err(failed)?,

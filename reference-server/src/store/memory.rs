@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Presented, Rotation, RotationRules, Successor};
+use super::{Presented, Rotation, RotationRules, StoreError, Successor};
 
 const SHARDS: usize = 64;
 
@@ -46,11 +46,17 @@ impl Memory {
         self.shards[place].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(crate) fn rotate(&self, presented: Presented<'_>, next: Successor, rules: RotationRules, now: f64) -> Rotation {
+    pub(crate) async fn rotate(
+        &self,
+        presented: Presented<'_>,
+        next: Successor,
+        rules: RotationRules,
+        now: f64,
+    ) -> Result<Rotation, StoreError> {
         let mut shard = self.shard(presented.session);
         let session = shard.entry(presented.session.into()).or_default();
         if session.ended.is_some() || session.revoked.contains_key(presented.jti) {
-            return Rotation::Revoked;
+            return Ok(Rotation::Revoked);
         }
         if let Some(used) = session.used.get(presented.jti) {
             // The successor must not have moved on: a grace for a lost answer is no second lineage.
@@ -58,7 +64,7 @@ impl Memory {
                 && rules.grace_s > 0.0
                 && !session.used.contains_key(used.successor.jti.as_str())
             {
-                return Rotation::Repeated(used.successor.clone());
+                return Ok(Rotation::Repeated(used.successor.clone()));
             }
             if rules.end_session {
                 // The last successor outlives what it replaced, and must stay refused as long.
@@ -71,58 +77,71 @@ impl Memory {
                         .unwrap_or(presented.expires),
                 );
             }
-            return Rotation::Reused;
+            return Ok(Rotation::Reused);
         }
         session.used.insert(presented.jti.into(), Used { at: now, expires: presented.expires, successor: next });
-        Rotation::Rotated
+        Ok(Rotation::Rotated)
     }
 
-    pub(crate) fn end_session(&self, session: &str, expires: u64) {
+    pub(crate) async fn end_session(&self, session: &str, expires: u64) -> Result<(), StoreError> {
         let mut shard = self.shard(session);
         let session = shard.entry(session.into()).or_default();
         session.ended = Some(session.ended.unwrap_or(0).max(expires));
+        Ok(())
     }
 
-    pub(crate) fn revoke(&self, session: &str, jti: &str, expires: u64) {
+    pub(crate) async fn revoke(&self, session: &str, jti: &str, expires: u64) -> Result<(), StoreError> {
         self.shard(session).entry(session.into()).or_default().revoked.insert(jti.into(), expires);
+        Ok(())
     }
 
-    pub(crate) fn is_revoked(&self, session: &str, jti: &str) -> bool {
+    pub(crate) async fn is_revoked(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
         let shard = self.shard(session);
-        shard.get(session).is_some_and(|session| session.ended.is_some() || session.revoked.contains_key(jti))
+        Ok(shard.get(session).is_some_and(|session| session.ended.is_some() || session.revoked.contains_key(jti)))
     }
 
-    pub(crate) fn is_used(&self, session: &str, jti: &str) -> bool {
+    pub(crate) async fn is_used(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
         let shard = self.shard(session);
-        shard.get(session).is_some_and(|session| session.used.contains_key(jti))
+        Ok(shard.get(session).is_some_and(|session| session.used.contains_key(jti)))
     }
 
-    pub(crate) fn used(&self, session: &str) -> usize {
-        self.shard(session).get(session).map_or(0, |session| session.used.len())
+    pub(crate) async fn used(&self, session: &str) -> Result<usize, StoreError> {
+        Ok(self.shard(session).get(session).map_or(0, |session| session.used.len()))
     }
 
-    pub(crate) fn sweep(&self, now: f64) -> usize {
-        let now = now.max(0.0) as u64;
-        let mut left = 0;
+    /// Each shard under its own lock.
+    fn each_shard(&self, mut change: impl FnMut(&mut Shard)) {
         for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            change(&mut shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        }
+    }
+
+    pub(crate) async fn sweep(&self, now: f64) -> Result<(), StoreError> {
+        let now = now.max(0.0) as u64;
+        self.each_shard(|shard| {
             shard.retain(|_, session| {
                 session.used.retain(|_, used| used.expires > now);
                 session.revoked.retain(|_, expires| *expires > now);
                 session.ended = session.ended.filter(|expires| *expires > now);
                 session.ended.is_some() || !session.used.is_empty() || !session.revoked.is_empty()
             });
-            left += shard
+        });
+        Ok(())
+    }
+
+    pub(crate) async fn remembered(&self) -> Result<usize, StoreError> {
+        let mut count = 0;
+        self.each_shard(|shard| {
+            count += shard
                 .values()
                 .map(|session| session.used.len() + session.revoked.len() + usize::from(session.ended.is_some()))
                 .sum::<usize>();
-        }
-        left
+        });
+        Ok(count)
     }
 
-    pub(crate) fn clear(&self) {
-        for shard in &self.shards {
-            shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
-        }
+    pub(crate) async fn clear(&self) -> Result<(), StoreError> {
+        self.each_shard(HashMap::clear);
+        Ok(())
     }
 }

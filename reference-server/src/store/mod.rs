@@ -3,13 +3,19 @@
 //! A genuine signature makes a refresh token good until the store says otherwise, so that live tokens cost nothing: remembered are used
 //! tokens and ended sessions, each until the token would have expired anyway.
 
+mod address;
 mod embedded;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod line;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
+pub use address::{StoreArgument, StoreConfig, StoreUrl};
 use embedded::Embedded;
 use memory::Memory;
 
@@ -62,41 +68,55 @@ pub(crate) struct RotationRules {
 #[error("the token store does not answer: {0}")]
 pub(crate) struct StoreError(pub(crate) String);
 
-/// Where used and revoked tokens are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum StoreConfig {
-    /// In the process: fast, and gone with it.
-    #[default]
-    Memory,
-    /// In this file, which survives the process; one process at a time.
-    File(PathBuf),
-}
-
-impl std::str::FromStr for StoreConfig {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "memory" => Ok(Self::Memory),
-            Some(("redb", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err(format!("expected `memory` or `redb:FILE`, saw `{text}`")),
-        }
-    }
-}
-
 /// Where it is kept. Every method is the same promise on each: the contract is tested on all.
 #[derive(Debug)]
 pub(crate) enum Store {
     Memory(Memory),
     Embedded(Embedded),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Postgres),
+    #[cfg(feature = "redis")]
+    Redis(redis::Redis),
+}
+
+/// The same call on whichever it is.
+macro_rules! on {
+    ($store:expr, $each:ident => $call:expr) => {
+        match $store {
+            Self::Memory($each) => $call,
+            Self::Embedded($each) => $call,
+            #[cfg(feature = "postgres")]
+            Self::Postgres($each) => $call,
+            #[cfg(feature = "redis")]
+            Self::Redis($each) => $call,
+        }
+    };
 }
 
 impl Store {
-    /// Opens what is configured.
+    /// Opens what is configured; a server is first reached by [`Store::prepare`], or by the first call.
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        Ok(match config {
-            StoreConfig::Memory => Self::Memory(Memory::new()),
-            StoreConfig::File(path) => Self::Embedded(Embedded::open(path)?),
-        })
+        match config {
+            StoreConfig::Memory => Ok(Self::Memory(Memory::new())),
+            StoreConfig::File(path) => Embedded::open(path).map(Self::Embedded),
+            #[cfg(feature = "postgres")]
+            StoreConfig::Postgres(url) => postgres::Postgres::new(url).map(Self::Postgres).map_err(StoreError),
+            #[cfg(feature = "redis")]
+            StoreConfig::Redis(url) => redis::Redis::new(url).map(Self::Redis).map_err(StoreError),
+            #[cfg(not(all(feature = "postgres", feature = "redis")))]
+            other => Err(StoreError(format!("{other:?} was not built in"))),
+        }
+    }
+
+    /// Reaches the store's server, so that what is wrong with it is told at the start. Gives what may lose an answer and was accepted.
+    pub(crate) async fn prepare(&self) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Memory(_) | Self::Embedded(_) => Ok(Vec::new()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.prepare().await,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.prepare().await,
+        }
     }
 
     /// Uses `presented` up in favour of `next`: of any number of simultaneous attempts exactly one is `Rotated`.
@@ -107,68 +127,46 @@ impl Store {
         rules: RotationRules,
         now: f64,
     ) -> Result<Rotation, StoreError> {
-        match self {
-            Self::Memory(memory) => Ok(memory.rotate(presented, next, rules, now)),
-            Self::Embedded(file) => file.rotate(presented, next, rules, now).await,
-        }
+        on!(self, store => store.rotate(presented, next, rules, now).await)
     }
 
     /// Ends a session: every token of it, until `expires`.
     pub(crate) async fn end_session(&self, session: &str, expires: u64) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(memory) => memory.end_session(session, expires),
-            Self::Embedded(file) => file.end_session(session, expires).await?,
-        }
-        Ok(())
+        on!(self, store => store.end_session(session, expires).await)
     }
 
     /// Takes one token back, until `expires`.
     pub(crate) async fn revoke(&self, session: &str, jti: &str, expires: u64) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(memory) => memory.revoke(session, jti, expires),
-            Self::Embedded(file) => file.revoke(session, jti, expires).await?,
-        }
-        Ok(())
+        on!(self, store => store.revoke(session, jti, expires).await)
     }
 
     /// True where the token or its session was taken back.
     pub(crate) async fn is_revoked(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
-        match self {
-            Self::Memory(memory) => Ok(memory.is_revoked(session, jti)),
-            Self::Embedded(file) => file.is_revoked(session, jti),
-        }
+        on!(self, store => store.is_revoked(session, jti).await)
     }
 
     /// True where the refresh token was used.
     pub(crate) async fn is_used(&self, session: &str, jti: &str) -> Result<bool, StoreError> {
-        match self {
-            Self::Memory(memory) => Ok(memory.is_used(session, jti)),
-            Self::Embedded(file) => file.is_used(session, jti),
-        }
+        on!(self, store => store.is_used(session, jti).await)
     }
 
     /// How many refresh tokens of the session were used.
     pub(crate) async fn used(&self, session: &str) -> Result<usize, StoreError> {
-        match self {
-            Self::Memory(memory) => Ok(memory.used(session)),
-            Self::Embedded(file) => file.used(session),
-        }
+        on!(self, store => store.used(session).await)
     }
 
-    /// Forgets what has expired. Returns how many entries are still remembered.
-    pub(crate) async fn sweep(&self, now: f64) -> Result<usize, StoreError> {
-        match self {
-            Self::Memory(memory) => Ok(memory.sweep(now)),
-            Self::Embedded(file) => file.sweep(now).await,
-        }
+    /// Forgets what has expired.
+    pub(crate) async fn sweep(&self, now: f64) -> Result<(), StoreError> {
+        on!(self, store => store.sweep(now).await)
+    }
+
+    /// How many entries are remembered: used tokens, revoked tokens and ended sessions.
+    pub(crate) async fn remembered(&self) -> Result<usize, StoreError> {
+        on!(self, store => store.remembered().await)
     }
 
     /// Forgets everything.
     pub(crate) async fn clear(&self) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(memory) => memory.clear(),
-            Self::Embedded(file) => file.clear().await?,
-        }
-        Ok(())
+        on!(self, store => store.clear().await)
     }
 }

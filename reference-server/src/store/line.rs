@@ -1,0 +1,149 @@
+//! How is the connection to a store's server kept? It is made when it is needed, once for all who wait; a failure is remembered for a
+//! moment, so that nobody queues for a server that is away.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::StoreError;
+
+/// What one request may cost at most. Whoever asks has a client waiting.
+pub(super) const DEADLINE: Duration = Duration::from_secs(2);
+/// How long a failed attempt answers for those that come after it.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Requests that may wait for one store; more are refused, and the caller says 503.
+pub(super) const QUEUE: usize = 8192;
+
+/// How a connection is made and told apart from a dead one.
+pub(super) trait Dial: Sync {
+    /// A connection; its copies are the same one.
+    type Peer: Clone + Send + Sync;
+    /// Makes one, ready for use.
+    fn dial(&self) -> impl Future<Output = Result<Self::Peer, StoreError>> + Send;
+    /// False where it is known to have ended.
+    fn is_open(peer: &Self::Peer) -> bool;
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    made: u64,
+    failed: Option<(Instant, StoreError)>,
+}
+
+/// At most one connection at a time.
+#[derive(Debug)]
+pub(super) struct Line<P> {
+    /// The connection with the number of the attempt that made it.
+    open: RwLock<Option<(u64, P)>>,
+    attempts: Mutex<Attempts>,
+}
+
+impl<P> Default for Line<P> {
+    fn default() -> Self {
+        Self { open: RwLock::new(None), attempts: Mutex::default() }
+    }
+}
+
+impl<P: Clone + Send + Sync> Line<P> {
+    fn current<D: Dial<Peer = P>>(&self) -> Option<(u64, P)> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.clone().filter(|(_, peer)| D::is_open(peer))
+    }
+
+    /// The connection with its number, made where there is none.
+    pub(super) async fn get<D: Dial<Peer = P>>(&self, dial: &D) -> Result<(u64, P), StoreError> {
+        if let Some(found) = self.current::<D>() {
+            return Ok(found);
+        }
+        let mut attempts = self.attempts.lock().await;
+        // Another may have made it in the meantime.
+        if let Some(found) = self.current::<D>() {
+            return Ok(found);
+        }
+        if let Some((at, why)) = attempts.failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE) {
+            tracing::trace!(since = ?at.elapsed(), "the store was away a moment ago");
+            return Err(why.clone());
+        }
+        let made = match tokio::time::timeout(DEADLINE, dial.dial()).await {
+            Ok(made) => made,
+            Err(_) => Err(StoreError("no connection within two seconds".to_owned())),
+        };
+        match made {
+            Ok(peer) => {
+                if attempts.failed.take().is_some() {
+                    tracing::warn!("the token store answers again");
+                }
+                attempts.made += 1;
+                *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some((attempts.made, peer.clone()));
+                Ok((attempts.made, peer))
+            }
+            Err(error) => {
+                if attempts.failed.is_none() {
+                    tracing::warn!(%error, "the token store is away");
+                }
+                attempts.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up the connection of this number; a newer one stays.
+    pub(super) fn lost(&self, number: u64) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.as_ref().is_some_and(|(current, _)| *current == number) {
+            *open = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting {
+        dialled: AtomicU64,
+        away: AtomicBool,
+    }
+
+    impl Dial for Counting {
+        type Peer = u64;
+        async fn dial(&self) -> Result<u64, StoreError> {
+            tokio::task::yield_now().await;
+            let number = self.dialled.fetch_add(1, Ordering::Relaxed);
+            if self.away.load(Ordering::Relaxed) { Err(StoreError("away".to_owned())) } else { Ok(number) }
+        }
+        fn is_open(_: &u64) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_share_one_connection_and_only_its_own_loss_ends_it() {
+        let (line, dial) = (Line::default(), Counting::default());
+        let (a, b, c) = tokio::join!(line.get(&dial), line.get(&dial), line.get(&dial));
+        assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), ((1, 0), (1, 0), (1, 0)));
+        line.lost(1);
+        assert_eq!(line.get(&dial).await.unwrap(), (2, 1));
+        // A request that failed on the first connection says so late.
+        line.lost(1);
+        assert_eq!(line.get(&dial).await.unwrap(), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_failure_answers_for_a_moment_and_then_it_is_tried_again() {
+        let (line, dial) = (Line::default(), Counting::default());
+        dial.away.store(true, Ordering::Relaxed);
+        for _ in 0..50 {
+            assert!(line.get(&dial).await.is_err());
+        }
+        // Fifty requests at once; a stalled machine may make it a second attempt, never fifty.
+        assert!(dial.dialled.load(Ordering::Relaxed) < 25);
+        dial.away.store(false, Ordering::Relaxed);
+        tokio::time::sleep(PAUSE).await;
+        assert!(line.get(&dial).await.is_ok());
+    }
+}
