@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use assay::launch::{CpuPlan, Deployment, LaunchError, LaunchOptions, Launcher, ProfileStart, Start};
+use assay::launch::{CpuPlan, Deployment, LaunchError, LaunchOptions, Launcher, LogFile, ProfileStart, Start};
 use assay::scenario::Topology;
 use serde_json::{Value, json};
 
@@ -201,7 +201,7 @@ fn servers_run_on_the_processors_of_the_plan() {
     let print = "import os\nprint('cpus', sorted(os.sched_getaffinity(0)), flush=True)\n";
     let topology = chain(json!([script(print)]));
     let deployment = Launcher::new(options).up("pinned", &topology, &Start::plain(dir.path())).expect("up");
-    let log = std::fs::read_to_string(&deployment.logs()[0]).expect("a log");
+    let log = std::fs::read_to_string(&deployment.logs()[0].path).expect("a log");
     let cpus = format!("cpus {:?}", plan.servers);
     assert!(log.contains(&cpus), "expected `{cpus}` in {log}");
     assert_eq!(deployment.record().processes[0].cpus, plan.servers);
@@ -237,7 +237,7 @@ fn a_child_that_never_listens_is_given_up_and_ended() {
 fn a_chatty_child_does_not_block() {
     let dir = folder();
     let deployment = up(dir.path(), json!([script("for i in range(200000): print('chatter ' * 4)\n")])).expect("up");
-    assert!(std::fs::metadata(&deployment.logs()[0]).expect("a log").len() > 6_000_000);
+    assert!(std::fs::metadata(&deployment.logs()[0].path).expect("a log").len() > 6_000_000);
 }
 
 #[test]
@@ -326,6 +326,9 @@ fn through(name: &str) {
         Err(e) => panic!("{e}"),
     };
     std::fs::write(deployment.run_dir().join("hello.txt"), "hello").expect("writes");
+    let own = LogFile { path: deployment.run_dir().join("application.log"), proxys: false };
+    std::fs::write(&own.path, "a line").expect("writes");
+    assert!(deployment.logs().contains(&own), "what an application writes into its folder is a log of the server");
     assert_ne!(deployment.url(), deployment.inner_url());
     let reply = get(deployment.url(), "/hello.txt");
     assert!(reply.starts_with("HTTP/1.") && reply.contains(" 200 OK") && reply.ends_with("hello"), "{reply}");
@@ -335,8 +338,8 @@ fn through(name: &str) {
     assert_eq!(record.chain, ["process", name]);
     assert!(record.processes[1].version.starts_with(|c: char| c.is_ascii_digit()), "{:?}", record.processes[1].version);
     soon("the access log", || {
-        let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-        deployment.proxy_logs().iter().map(read).any(|log| log.contains("/hello.txt"))
+        let read = |log: &LogFile| std::fs::read_to_string(&log.path).unwrap_or_default();
+        deployment.logs().iter().filter(|log| log.proxys).map(read).any(|log| log.contains("/hello.txt"))
     });
     let url = deployment.url().to_owned();
     drop(deployment);

@@ -2,18 +2,19 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::clock;
+use crate::launch::LogFile;
 use crate::record::{CheckRecord, Grade, Level, Redactor, SkipReason, Verdict, Warning, WindowRecord};
 use crate::scenario::Budget;
 use crate::target::Target;
 use crate::wire::{Connection, TlsOptions};
 
 use super::calibrate;
+use super::checks::named_logs;
 use super::descriptor::{Check, Isolation, Need};
 use super::known::{Deviation, Deviations};
 use super::outcome::{Observation, Outcome, conclude};
@@ -78,7 +79,7 @@ pub struct Examination<'a> {
     /// What keeps secrets out of records; it learns the profile's by itself.
     pub redactor: Redactor,
     /// Log files of the server and its proxies, beyond those that the profile names.
-    pub logs: Vec<PathBuf>,
+    pub logs: Vec<LogFile>,
     /// The same server without its proxy, where this is a proxied one.
     pub peer: Option<&'a Target>,
     /// The catalogue; [`catalogue`](super::catalogue) but in tests.
@@ -124,7 +125,7 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     session.has = has;
     session.peer = e.peer;
     session.logs = e.logs.clone();
-    session.logs.extend(e.target.profile.logs.iter().map(|log| e.target.profile.path(log)));
+    session.logs.extend(named_logs(&e.target.profile));
     session.budget = e.selection.budget;
     session.deadline = clock::mono() + (if e.selection.budget == Budget::Ci { CI_RUN } else { THOROUGH_RUN }).into();
     let reachable = reach(e.target);
@@ -293,7 +294,7 @@ pub(super) fn redactor(target: &Target, given: &Redactor) -> Redactor {
 }
 
 /// What a profile and a run provide.
-pub fn capabilities(target: &Target, peer: Option<&Target>, logs: &[PathBuf], budget: Budget) -> HashSet<Need> {
+pub fn capabilities(target: &Target, peer: Option<&Target>, logs: &[LogFile], budget: Budget) -> HashSet<Need> {
     use crate::target::TokenFormat::Opaque;
     let p = &target.profile;
     let mut has = HashSet::new();

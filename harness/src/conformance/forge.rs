@@ -1,6 +1,5 @@
 //! How is the token of a finding made again? The check itself is run, up to the moment where it has that token.
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use crate::record::{Redactor, Verdict};
@@ -38,7 +37,7 @@ pub fn forge(
     variant: Option<&str>,
     cancel: &AtomicBool,
 ) -> Result<String, ForgeError> {
-    let logs: Vec<PathBuf> = Vec::new();
+    let logs = Vec::new();
     let mut session = Session::new(target, "forge", cancel, redactor(target, &Redactor::default()));
     session.has = capabilities(target, None, &logs, Budget::Ci);
     if let Some(need) = check.needs.iter().find(|need| !session.has.contains(need)) {

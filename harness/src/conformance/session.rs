@@ -84,7 +84,7 @@ pub struct Session<'a> {
     /// The same server without its proxy.
     pub peer: Option<&'a Target>,
     /// Log files of the server (and of the proxy, where it has one).
-    pub logs: Vec<std::path::PathBuf>,
+    pub logs: Vec<crate::launch::LogFile>,
     /// How long checks may take.
     pub budget: crate::scenario::Budget,
     redactor: Mutex<Redactor>,

@@ -101,6 +101,15 @@ fn plan_link(name: &str, given: BTreeMap<String, Value>, start: &Start) -> Resul
     Ok(Planned { name: name.to_owned(), row, settings, program, asked })
 }
 
+/// A log, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Written by a proxy, not by the server behind it.
+    pub proxys: bool,
+}
+
 /// A link that runs.
 #[derive(Debug)]
 struct Live {
@@ -121,12 +130,15 @@ impl Live {
     fn all_logs(&self) -> Vec<PathBuf> {
         let mut all = vec![self.log.clone()];
         all.extend(self.logs.iter().cloned());
-        let own = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        all.extend(own.filter(|path| path.extension().is_some_and(|extension| extension == "log")));
-        let mut seen = std::collections::BTreeSet::new();
-        all.retain(|path| path.is_file() && seen.insert(path.clone()));
+        all.extend(logs_in(&self.dir));
         all
     }
+}
+
+/// The `*.log` of a folder.
+fn logs_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let all = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "log"))
 }
 
 impl std::fmt::Debug for Planned {
@@ -212,14 +224,19 @@ impl Deployment {
     }
 
     /// The logs of all links, outermost last: what they print, and what they write themselves as `*.log` into their
-    /// folders.
-    pub fn logs(&self) -> Vec<PathBuf> {
-        self.links.iter().flat_map(Live::all_logs).collect()
-    }
-
-    /// Like [`Deployment::logs`], of the proxies alone.
-    pub fn proxy_logs(&self) -> Vec<PathBuf> {
-        self.links.iter().skip(1).flat_map(Live::all_logs).collect()
+    /// folders; then what an application wrote as `*.log` into `${run_dir}`.
+    pub fn logs(&self) -> Vec<LogFile> {
+        let of_link = |live: &Live| {
+            let proxys = live.planned.row.kind == Kind::Proxy;
+            live.all_logs().into_iter().map(move |path| LogFile { path, proxys })
+        };
+        let mut all: Vec<_> = self.links.iter().flat_map(of_link).collect();
+        if !self.links.is_empty() {
+            all.extend(logs_in(&self.run_dir).map(|path| LogFile { path, proxys: false }));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|log| log.path.is_file() && seen.insert(log.path.clone()));
+        all
     }
 
     /// What is recorded of it; can be asked at any time.

@@ -23,7 +23,7 @@ mod table;
 mod tree;
 
 pub use cpu::CpuPlan;
-pub use deployment::Deployment;
+pub use deployment::{Deployment, LogFile};
 pub use error::LaunchError;
 pub use settings::Setting;
 pub use table::{Kind, Program, Row, topologies};

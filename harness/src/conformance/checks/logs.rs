@@ -6,43 +6,51 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::conformance::probe::Probe;
-use crate::launch::{Kind, topologies};
+use crate::launch::{Kind, LogFile, topologies};
+use crate::target::Profile;
 
 /// At most this much of a log is read: what a check writes is far less, and a busy server's log is not ours to keep.
 const MOST: u64 = 16 << 20;
 
 /// Where logs ended when a check began.
 pub(super) struct Logs {
-    ends: BTreeMap<PathBuf, u64>,
+    ends: BTreeMap<PathBuf, (u64, bool)>,
+}
+
+/// What was written to a log since.
+pub(super) struct Written {
+    /// The log.
+    pub(super) path: PathBuf,
+    /// Written by a proxy.
+    pub(super) proxys: bool,
+    /// The new text.
+    pub(super) text: String,
 }
 
 impl Logs {
     /// The logs of the profile and of what Assay started, as they are now.
     pub(super) fn now(p: &Probe<'_>) -> Logs {
-        let named = p.profile().logs.iter().map(|path| p.profile().path(path));
-        let ends = p
-            .session
-            .logs
-            .iter()
-            .cloned()
-            .chain(named)
-            .map(|path| {
-                let end = std::fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
-                (path, end)
-            })
-            .collect();
+        let end = |path: &Path| std::fs::metadata(path).map(|m| m.len()).unwrap_or(0);
+        let ends = p.session.logs.iter().map(|log| (log.path.clone(), (end(&log.path), log.proxys))).collect();
         Logs { ends }
     }
 
     /// What was written since, by file. A file that was cut meanwhile is read whole.
-    pub(super) fn since(&self) -> Vec<(PathBuf, String)> {
-        self.ends.iter().filter_map(|(path, end)| Some((path.clone(), read_from(path, *end)?))).collect()
+    pub(super) fn since(&self) -> impl Iterator<Item = Written> {
+        self.ends.iter().filter_map(|(path, (end, proxys))| {
+            Some(Written { path: path.clone(), proxys: *proxys, text: read_from(path, *end)? })
+        })
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
+}
+
+/// The logs that a profile names; whose they are is told by their names.
+pub(in crate::conformance) fn named_logs(profile: &Profile) -> impl Iterator<Item = LogFile> {
+    profile.logs.iter().map(|log| profile.path(log)).map(|path| LogFile { proxys: is_proxys(&path), path })
 }
 
 fn read_from(path: &Path, end: u64) -> Option<String> {
@@ -55,8 +63,8 @@ fn read_from(path: &Path, end: u64) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether a log is a proxy's, by the launcher's names of files and folders: `<link>.log`, `<link>/access.log`.
-pub(super) fn is_proxys(path: &Path) -> bool {
+/// Whether a log is a proxy's, by the usual names of files and folders: `nginx.log`, `nginx/access.log`.
+fn is_proxys(path: &Path) -> bool {
     let kind_of = |name: &str| topologies().iter().find(|row| name.contains(row.name)).map(|row| row.kind);
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
     let folder = path.parent().and_then(Path::file_name).and_then(|s| s.to_str()).unwrap_or_default();
@@ -70,10 +78,9 @@ mod tests {
     #[test]
     fn logs_are_told_apart_by_their_names() {
         for (path, proxys) in [
-            ("/r/logs/bare/reference-server.log", false),
-            ("/r/logs/nginx/reference-server.log", false),
-            ("/r/logs/nginx/nginx/access.log", true),
-            ("/r/logs/x/embedded-proxy.log", true),
+            ("/var/log/haproxy.log", true),
+            ("/srv/logs/reference-server.log", false),
+            ("/srv/logs/embedded-proxy.log", true),
             ("/var/log/nginx/access.log", true),
             ("/srv/app/django.log", false),
         ] {

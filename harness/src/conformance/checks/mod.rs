@@ -21,3 +21,5 @@ pub mod time;
 pub mod time_spread;
 pub mod types;
 pub mod verify;
+
+pub(super) use logs::named_logs;

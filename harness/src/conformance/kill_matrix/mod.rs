@@ -12,13 +12,13 @@ mod text;
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
 use crate::clock;
+use crate::launch::LogFile;
 use crate::record::{CheckRecord, Redactor};
 use crate::scenario::Budget;
 use crate::target::Target;
@@ -58,7 +58,7 @@ pub struct Running {
     /// The server without its proxy, where there is one.
     pub peer: Option<String>,
     /// Log files of the server and its proxy.
-    pub logs: Vec<PathBuf>,
+    pub logs: Vec<LogFile>,
     /// Ends it all when it is dropped.
     pub keep: Box<dyn Any + Send>,
 }
