@@ -28,6 +28,7 @@ pub fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
         words::wall(run.duration_ms),
         run.assay_version
     )?;
+    answers(report, out)?;
     topologies(report, out)?;
     checks(report, out)?;
     loads(report, out)?;
@@ -76,6 +77,17 @@ pub(super) fn sentence(cost: &super::Cost<'_>) -> String {
         if rows.is_empty() { "too few samples for a quantile".to_owned() } else { rows.join(", ") },
         throughput.unwrap_or_default()
     )
+}
+
+fn answers(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    for question in super::questions(report) {
+        writeln!(out, "**{}**\n", text(&question.ask))?;
+        for answer in &question.answers {
+            writeln!(out, "- {}", prose(answer))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn topologies(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -214,6 +226,15 @@ fn thresholds(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     writeln!(out)
+}
+
+/// Text in which backticks set code apart; what is between them is shown as it is, in one line.
+fn prose(raw: &str) -> String {
+    let part = |(i, part): (usize, &str)| match i % 2 {
+        1 => format!("`{}`", part.replace(['\n', '\r'], " ")),
+        _ => text(part),
+    };
+    raw.split('`').enumerate().map(part).collect()
 }
 
 /// Text that stays text: neither markup nor a table's bar nor a line break.

@@ -1,5 +1,6 @@
 //! How is a run shown? One table of renderers, each a pure function of the view model.
 
+mod answers;
 mod csv;
 mod html;
 mod json;
@@ -16,6 +17,7 @@ mod words;
 
 use std::io;
 
+pub use answers::{Question, questions};
 pub use json::run_schema;
 pub use terminal::{Paint, stored_summary, summary};
 pub use view::{Cost, Curve, Finding, MatrixGroup, MatrixRow, Outcome, Report, SkipGroup, Spectrum, Tally};

@@ -457,7 +457,13 @@ fn lifetime(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     if let Some((_, claims)) = all[0].refresh.as_deref().and_then(decode) {
         match claims.get("exp").and_then(Value::as_f64) {
-            Some(_) => p.pass(Some("refresh-ends"), "ends", "refresh tokens have an end"),
+            Some(exp) => {
+                let lives = match claims.get("iat").and_then(Value::as_f64) {
+                    Some(iat) => format!("refresh tokens live {} s", exp - iat),
+                    None => "refresh tokens have an end".to_owned(),
+                };
+                p.pass(Some("refresh-ends"), "ends", lives);
+            }
             None => p.fail(Some("refresh-ends"), "endless", "refresh tokens have no `exp`"),
         }
     }

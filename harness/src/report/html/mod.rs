@@ -1,5 +1,6 @@
 //! What does a person read? One page that answers first and shows its evidence after, without network or script.
 
+mod answers;
 mod charts;
 mod comparison;
 mod deployment;
@@ -37,6 +38,7 @@ fn page(report: &Report<'_>) -> Markup {
     let run = report.run;
     let section = |anchor, name, content| Section { anchor, name, content };
     let sections: Vec<Section> = [
+        section("answers", "In plain words", answers::section(report)),
         section("findings", "Findings", findings::section(report)),
         section("notes", "Notes", deployment::notes(report)),
         section("comparison", "Comparison", comparison::section(report)),
