@@ -189,7 +189,8 @@ fn hop(report: &Report<'_>, c: &ComparisonRecord) -> Vec<String> {
 fn difference(inner: &CheckRecord, outer: &CheckRecord) -> String {
     let changed = outer.variants.iter().find_map(|o| {
         let i = inner.variants.iter().find(|i| i.name == o.name)?;
-        (i.finding != o.finding).then(|| format!("`{}/{}` {} without it, {} behind it", outer.id, o.name, i.finding, o.finding))
+        (i.finding != o.finding)
+            .then(|| format!("`{}/{}` {} without it, {} behind it", outer.id, o.name, i.finding, o.finding))
     });
     changed.unwrap_or_else(|| format!("`{}` {} without it, {} behind it", outer.id, inner.finding, outer.finding))
 }
@@ -266,17 +267,17 @@ fn told<'a>(report: &Report<'a>, id: &str) -> Vec<Told<'a>> {
     let mut all: Vec<(Told<'a>, String)> = Vec::new();
     let mut tell = |check: &'a CheckRecord, failed: bool, what: String| match all.iter_mut().find(|(_, w)| *w == what) {
         Some((told, _)) => told.topologies.push(&check.topology),
-        None => all.push((
-            Told { id: &check.id, text: String::new(), failed, topologies: vec![&check.topology] },
-            what,
-        )),
+        None => {
+            all.push((Told { id: &check.id, text: String::new(), failed, topologies: vec![&check.topology] }, what))
+        }
     };
     for check in report.run.checks.iter().filter(|c| c.id == id && c.grade != Grade::Skip) {
         if check.variants.is_empty() {
             tell(check, check.verdict == Verdict::Fail, check.summary.clone());
         }
         for v in check.variants.iter().filter(|v| matches!(v.verdict, Verdict::Pass | Verdict::Fail)) {
-            let named = if v.summary.contains(&v.name) { v.summary.clone() } else { format!("`{}`: {}", v.name, v.summary) };
+            let named =
+                if v.summary.contains(&v.name) { v.summary.clone() } else { format!("`{}`: {}", v.name, v.summary) };
             tell(check, v.verdict == Verdict::Fail, named);
         }
     }
