@@ -282,6 +282,94 @@ fn a_target_that_answers_garbage_has_not_passed() {
     }
 }
 
+/// A listener whose connections get `answer` after their request, or nothing at all for ever.
+fn stranger(answer: Option<&'static str>) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    // Ends with the test: the thread holds nothing but the listener and the connections that wait.
+    std::thread::spawn(move || {
+        let mut waiting = Vec::new();
+        for stream in listener.incoming().take(1000) {
+            let Ok(mut stream) = stream else { return };
+            match answer {
+                Some(answer) => {
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+                None => waiting.push(stream),
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn a_web_page_is_no_token_server_and_ends_with_three() {
+    for (status, says) in [("200 OK", "saw 200 with text/html"), ("404 Not Found", "saw 404 with text/html")] {
+        let page = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/html\r\nconnection: close\r\ncontent-length: 23\r\n\r\n<h1>Hello, visitor</h1>"
+        );
+        let url = stranger(Some(page.leak()));
+        for command in ["check", "load"] {
+            let said = assay(&[command, "--target", &url, "--profile", "simplejwt"]);
+            assert_eq!(said.code, 3, "{command}: {}\n{}", said.out, said.err);
+            assert!(said.err.contains(if command == "check" { says } else { "error: " }), "{command}: {}", said.err);
+        }
+        let said = assay(&["check", "--target", &url, "--profile", "simplejwt", "--json"]);
+        let record: Value = serde_json::from_str(&said.out).expect("JSON");
+        let checks = record["checks"].as_array().expect("checks");
+        let verdict = |c: &&Value| c["verdict"] == "pass" || c["verdict"] == "fail";
+        assert!(!checks.is_empty() && !checks.iter().any(|c| verdict(&c)), "a verdict over a web page: {checks:?}");
+        assert!(said.err.contains("<h1>Hello, visitor</h1>") && said.err.contains("hint: "), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_target_that_hangs_ends_with_three() {
+    let said = assay(&["check", "--target", &stranger(None), "--profile", "reference"]);
+    assert_eq!(said.code, 3, "{}\n{}", said.out, said.err);
+    assert!(said.err.contains("expected an answer to POST /api/token/, saw no answer within 8 s"), "{}", said.err);
+}
+
+#[test]
+fn a_target_that_stops_answering_ends_with_three_and_keeps_what_was_found() {
+    let server = Served::start(&["--flaw", "allow-none"]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_assay"))
+        .args(["check", "--target", &server.url, "--profile", "reference", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut errors = BufReader::new(child.stderr.take().expect("its errors"));
+    let mut line = String::new();
+    while !line.contains("violation sig-alg-none") {
+        line.clear();
+        assert!(errors.read_line(&mut line).expect("text") > 0, "it ended early");
+    }
+    let pid = rustix::process::Pid::from_child(&server.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("a signal");
+    let rest = std::thread::spawn(move || errors.lines().map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+    let said = said(child.wait_with_output().expect("it ends"));
+    let rest = rest.join().expect("read");
+    assert_eq!(said.code, 3, "{}\n{rest}", said.out);
+    let record: Value = serde_json::from_str(&said.out).expect("JSON");
+    let checks = record["checks"].as_array().expect("checks");
+    assert!(checks.iter().any(|c| c["id"] == "sig-alg-none" && c["grade"] == "violation"), "{checks:?}");
+    let silent = |c: &Value| c["summary"].as_str().is_some_and(|s| s.contains("has stopped answering"));
+    assert!(checks.iter().any(silent), "{checks:?}");
+}
+
+#[test]
+fn a_wrong_password_of_ours_is_no_violation_of_the_target() {
+    let server = Served::start(&[]);
+    let said =
+        assay(&["check", "--target", &server.url, "--profile", "reference", "--user", "alice", "--password", "wrong"]);
+    assert_eq!(said.code, 3, "{}\n{}", said.out, said.err);
+    assert!(said.out.contains("the credentials given are wrong"), "{}", said.out);
+    assert!(!said.out.contains("violation  "), "{}", said.out);
+}
+
 #[test]
 fn a_server_that_does_not_start_ends_with_three_and_shows_its_last_words() {
     let text = "name: a\ntarget: reference\ntopologies:\n  mine:\n    - process: {command: [sh, -c, 'echo the database is locked; exit 7']}\nconformance: {}\n";

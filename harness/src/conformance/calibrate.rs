@@ -1,15 +1,19 @@
 //! Can the target be judged at all? Controls before anything: genuine accepted, nothing and garbage refused.
 
 use crate::record::Warning;
-use crate::target::{TokenUse, Vars};
+use crate::target::{Meaning, TokenUse, Vars};
 
-use super::descriptor::{Check, Isolation, Levels, cost};
+use super::answer::{Answer, Axis};
+use super::descriptor::{Check, Isolation, Levels, Need, cost};
 use super::engine::Event;
-use super::probe::Probe;
-use super::session::{Session, Way};
+use super::probe::{Probe, Stop};
+use super::session::{PATIENCE, Session, Way};
 
 /// What is presented as garbage: no server reads this as a token.
 const GARBAGE: &str = "assay-no-token";
+
+/// Characters that are shown of a body that is no token server's.
+const SHOWN_OF_STRANGER: usize = 60;
 
 /// The calibration speaks through a probe of its own, under this name.
 static CALIBRATION: Check = Check {
@@ -31,7 +35,15 @@ static CALIBRATION: Check = Check {
 };
 
 /// Tries every verify way with nothing, with garbage and with a genuine token.
-pub(super) fn calibrate(session: &mut Session<'_>, on_event: &(dyn Fn(Event) + Sync), warnings: &mut Vec<Warning>) {
+///
+/// # Errors
+/// A target of which no check could say anything: it does not answer, or nothing that it says is what the profile
+/// knows. What was expected, what was seen, and a hint.
+pub(super) fn calibrate(
+    session: &mut Session<'_>,
+    on_event: &(dyn Fn(Event) + Sync),
+    warnings: &mut Vec<Warning>,
+) -> Result<(), String> {
     let names: Vec<String> = session.target.profile.verify_ways().into_iter().map(str::to_owned).collect();
     let topology = session.topology.to_owned();
     let mut ways = Vec::new();
@@ -49,6 +61,9 @@ pub(super) fn calibrate(session: &mut Session<'_>, on_event: &(dyn Fn(Event) + S
     {
         let mut probe = Probe::new(session, &CALIBRATION, on_event, None);
         let genuine = probe.access();
+        if genuine.is_err() {
+            understood(&mut probe, &ways)?;
+        }
         for way in &mut ways {
             let nothing = probe.call(&way.operation, &Vars::new());
             let garbage = probe.present(way, GARBAGE);
@@ -87,4 +102,57 @@ pub(super) fn calibrate(session: &mut Session<'_>, on_event: &(dyn Fn(Event) + S
     let usable = ways.iter().filter(|w| w.usable()).count();
     on_event(Event::Calibrated { ways: ways.len(), usable });
     session.ways = ways;
+    Ok(())
+}
+
+/// Where no login works: whether anything that the target says is what the profile knows, so that a refused login
+/// (whose credentials may be wrong) is told from another kind of server.
+fn understood(probe: &mut Probe<'_>, ways: &[Way]) -> Result<(), String> {
+    let mut stranger: Option<Answer> = None;
+    let login = (probe.has(Need::Issue) && !probe.target().is_command("issue")).then_some("issue");
+    for operation in login.into_iter().chain(ways.iter().map(|way| way.operation.as_str())) {
+        let vars = if Some(operation) == login { probe.vars() } else { Vars::new() };
+        let answer = match probe.call(operation, &vars) {
+            Ok(answer) => answer,
+            Err(Stop::Inconclusive(why)) => return Err(why),
+            // Ours, or the user's wish to end: no word on the target.
+            Err(_) => return Ok(()),
+        };
+        match probe.meaning(&answer) {
+            // A page that is the same for everybody is no sign that logins are refused.
+            Some(Meaning::Accepted) if login.is_some() && Some(operation) != login => {}
+            // The method was right, so that 405 (or 404) tells of another server.
+            Some(Meaning::Unexpected { .. } | Meaning::WrongMethod) | None => {}
+            Some(_) => return Ok(()),
+        }
+        // What hangs at the login once more would hang in every check.
+        let hung = answer.axis == Axis::Hung;
+        stranger.get_or_insert(answer);
+        if hung {
+            break;
+        }
+    }
+    stranger.map_or(Ok(()), |answer| Err(no_token_server(probe, &answer)))
+}
+
+/// What was expected and what came instead, with a hint.
+fn no_token_server(probe: &Probe<'_>, answer: &Answer) -> String {
+    let asked = format!("{} {}", answer.request.method(), answer.request.uri().path());
+    let profile = &probe.profile().name;
+    let Some(reply) = &answer.reply else {
+        let seen = match &answer.axis {
+            Axis::Hung => format!("no answer within {} s", PATIENCE.as_secs()),
+            _ => answer.describe(),
+        };
+        return format!("expected an answer to {asked}, saw {seen}; hint: is it the token server that listens there, and is it well?");
+    };
+    let kind = reply.header("content-type").unwrap_or("no content type");
+    let text = probe.session.redact(&String::from_utf8_lossy(&reply.body));
+    let start: String = text.chars().filter(|c| !c.is_control()).take(SHOWN_OF_STRANGER).collect();
+    format!(
+        "expected an answer to {asked} as the profile `{profile}` says, saw {} with {kind}: `{}`; \
+         hint: is it the right address, and the right profile? `assay init URL` looks at a server and writes a profile",
+        reply.status,
+        start.trim()
+    )
 }

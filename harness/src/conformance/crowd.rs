@@ -44,11 +44,15 @@ impl<'a> Worker<'a> {
         if self.session.cancelled() {
             return Err(Stop::Cancelled);
         }
+        if let Some(why) = self.session.silent() {
+            return Err(Stop::Inconclusive(why));
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(&request, &self.target.endpoint);
         let sent = clock::mono();
         let result = self.exchange(&bytes);
         let received = clock::mono();
+        self.session.note_exchange(&result);
         let (axis, reply) = axis(self.target, operation, result)?;
         Ok(Answer { operation: operation.to_owned(), request, token: None, reply, axis, sent, received })
     }

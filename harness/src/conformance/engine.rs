@@ -101,6 +101,9 @@ pub struct Findings {
     pub warnings: Vec<Warning>,
     /// Logins that were needed.
     pub logins: u64,
+    /// Why nothing could be learnt at all: the target does not answer, or does not speak as the profile says. Every
+    /// check is inconclusive then.
+    pub unusable: Option<String>,
 }
 
 /// Examines a target: calibrates, runs what is selected, grades.
@@ -128,10 +131,8 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     session.logs.extend(named_logs(&e.target.profile));
     session.budget = e.selection.budget;
     session.deadline = clock::mono() + (if e.selection.budget == Budget::Ci { CI_RUN } else { THOROUGH_RUN }).into();
-    let reachable = reach(e.target);
-    if reachable.is_ok() {
-        calibrate::calibrate(&mut session, e.on_event, &mut findings.warnings);
-    }
+    let usable = reach(e.target)
+        .and_then(|()| calibrate::calibrate(&mut session, e.on_event, &mut findings.warnings));
     let plan = Plan::new(e, &session);
     let mut records: Vec<(usize, CheckRecord)> = Vec::new();
     let grade = |index: usize, level: Level, outcome: Outcome| {
@@ -144,16 +145,17 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
         let level = e.catalogue[*index].level(e.target.profile.dialect).unwrap_or(Level::Info);
         records.push(grade(*index, level, Outcome::skip(reason.clone())));
     }
-    match reachable {
+    match usable {
         Err(why) => {
-            findings.warnings.push(Warning::new("unreachable", why.clone()).at(e.topology).hint("is the server up?"));
+            let seen = why.split("; hint: ").next().unwrap_or_default();
             for (index, level) in plan.all() {
                 let outcome = Outcome {
-                    observations: vec![Observation::new(None, Verdict::Inconclusive, "unreachable", why.clone())],
+                    observations: vec![Observation::new(None, Verdict::Inconclusive, "unusable-target", seen)],
                     ..Outcome::default()
                 };
                 records.push(grade(index, level, outcome));
             }
+            findings.unusable = Some(why);
         }
         Ok(()) => {
             let total = plan.all().count();

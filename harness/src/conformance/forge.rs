@@ -44,7 +44,7 @@ pub fn forge(
         let (name, by) = (need.name(), need.provided_by());
         return Err(ForgeError::NotTried(format!("{} needs {name}; hint: {by}", check.id)));
     }
-    calibrate::calibrate(&mut session, &|_| {}, &mut Vec::new());
+    calibrate::calibrate(&mut session, &|_| {}, &mut Vec::new()).map_err(ForgeError::NotTried)?;
     let mut probe = Probe::new(&session, check, &|_| {}, Some(variant.unwrap_or_default()));
     let ended = (check.run)(&mut probe);
     let (captured, outcome) = probe.finish_forging();

@@ -1,13 +1,14 @@
 //! What do all probes of one examination share? The target, the token pool, the calibration, the controls.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::record::{Redactor, WindowRecord};
 use crate::target::{Issued, Target};
 use crate::units::Nanos;
+use crate::wire::{Reply, WireError};
 
 use super::descriptor::Need;
 
@@ -16,6 +17,9 @@ use super::descriptor::Need;
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a pooled access token must still live to be used as a control.
 pub const FRESH_S: f64 = 15.0;
+/// So many requests in a row without any answer, each given its whole [`PATIENCE`]: the target has stopped answering,
+/// and the rest of the run would only wait.
+const SILENT_AFTER: u32 = 6;
 /// At most this many presentations are remembered for the check that compares the verify ways.
 const LEDGER_LIMIT: usize = 20_000;
 
@@ -94,6 +98,7 @@ pub struct Session<'a> {
     windows: Mutex<Vec<WindowRecord>>,
     logins: AtomicU64,
     epochs: AtomicU64,
+    unanswered: AtomicU32,
 }
 
 impl<'a> Session<'a> {
@@ -116,12 +121,32 @@ impl<'a> Session<'a> {
             windows: Mutex::new(Vec::new()),
             logins: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
+            unanswered: AtomicU32::new(0),
         }
     }
 
     /// Whether the user or a deadline ended the run.
     pub fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a request was answered, or hung until our patience ended. A connection that ends at once is
+    /// neither: it costs no time.
+    pub(super) fn note_exchange(&self, result: &Result<Reply, WireError>) {
+        match result {
+            Ok(_) => self.unanswered.store(0, Ordering::Relaxed),
+            Err(WireError::Timeout { .. }) => _ = self.unanswered.fetch_add(1, Ordering::Relaxed),
+            Err(_) => {}
+        }
+    }
+
+    /// Why nothing more is worth asking: the target has stopped answering.
+    pub fn silent(&self) -> Option<String> {
+        let unanswered = self.unanswered.load(Ordering::Relaxed);
+        (unanswered >= SILENT_AFTER).then(|| {
+            let seconds = PATIENCE.as_secs();
+            format!("the target has stopped answering: {SILENT_AFTER} requests in a row, each given {seconds} s")
+        })
     }
 
     /// Text without secrets.

@@ -207,8 +207,11 @@ impl State {
             };
             threads.into_iter().map(join).collect::<Result<_, _>>()
         })?;
+        let mut unusable = None;
         for (name, findings) in found {
-            if unjudged(findings.checks.iter()) {
+            if let Some(problem) = findings.unusable {
+                unusable.get_or_insert(RunError::Unexpected { topology: name.to_owned(), problem });
+            } else if unjudged(findings.checks.iter()) {
                 let text = "no check could be judged: what they build on did not work";
                 let hint = "the skipped checks say by which other check they are blocked; `assay check --only issue-basic` shows the first";
                 self.warn(ask, Warning::new("nothing-judged", text).at(name).hint(hint));
@@ -220,7 +223,8 @@ impl State {
                 self.warn(ask, warning);
             }
         }
-        Ok(())
+        // What cannot be spoken to cannot be driven either.
+        unusable.map_or(Ok(()), Err)
     }
 
     fn drive(&mut self, ask: &Ask<'_>, arm: &mut Armed) -> Result<(), RunError> {

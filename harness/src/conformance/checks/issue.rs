@@ -126,6 +126,15 @@ fn basic(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     let vars = p.vars();
     let answer = p.call("issue", &vars)?;
+    if answer.refused() {
+        // Our credentials may be wrong, and that is not the server's fault.
+        let text = format!(
+            "the login was {}: either the credentials given are wrong, or the server refuses good ones",
+            answer.describe()
+        );
+        p.inconclusive(None, &answer.finding(), text);
+        return Ok(());
+    }
     if !answer.accepted() {
         p.fail_seen(None, &answer.finding(), "valid credentials accepted", &answer);
         return Ok(());

@@ -113,6 +113,7 @@ impl Probe<'_> {
         let sent = clock::mono();
         let result = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
         let received = clock::mono();
+        self.session.note_exchange(&result);
         let (axis, reply) = crowd::axis(target, operation, result)?;
         Ok(Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received })
     }
@@ -187,6 +188,7 @@ impl Probe<'_> {
             self.outcome.requests += 1;
             let result = released.and_then(|()| connection.receive(false, PATIENCE));
             let received = clock::mono();
+            self.session.note_exchange(&result);
             let (axis, reply) = match result {
                 Ok(reply) => (Answer::axis_of(&target.judge(operation, &reply), reply.status), Some(reply)),
                 Err(WireError::Timeout { .. }) => (Axis::Hung, None),
@@ -262,6 +264,9 @@ impl Probe<'_> {
     pub(super) fn guard(&self) -> Result<(), Stop> {
         if self.session.cancelled() {
             return Err(Stop::Cancelled);
+        }
+        if let Some(why) = self.session.silent() {
+            return Err(Stop::Inconclusive(why));
         }
         if clock::mono() >= self.deadline {
             let secs = self.deadline.since(self.began).as_secs_f64();
