@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::algorithm::Algorithm;
 use crate::client::ClientConfig;
 use crate::flaws::FlawSet;
+use crate::password::Hash;
 use crate::sealing::Encryption;
 use crate::store::StoreConfig;
-use crate::users::{Hash, UserConfig};
+use crate::users::UserConfig;
 
 /// The password of the development users.
 pub const DEVELOPMENT_PASSWORD: &str = "correct-horse-9";

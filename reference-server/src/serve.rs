@@ -20,10 +20,11 @@ use crate::app::{App, app};
 use crate::bearer::Connection;
 use crate::config::{Config, DEVELOPMENT_PASSWORD, duration};
 use crate::flaws::{FlawId, FlawSet};
+use crate::password::Hash;
 use crate::sealing::Encryption;
 use crate::state::StartError;
 use crate::store::StoreArgument;
-use crate::users::{Hash, UserConfig};
+use crate::users::UserConfig;
 
 /// The arguments of `assay serve` and of the `reference-server` program.
 #[derive(Debug, Clone, clap::Args)]

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use crate::algorithm::Algorithm;
 use crate::client::ClientConfig;
 use crate::config::{Config, KeyConfig, duration};
+use crate::password::Hash;
 use crate::sealing::Encryption;
 use crate::state::StartError;
-use crate::users::{Hash, UserConfig};
+use crate::users::UserConfig;
 
 /// Largest configuration file, in bytes; ten thousand users fit.
 const FILE_BYTES: u64 = 2 << 20;

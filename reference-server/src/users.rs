@@ -1,41 +1,14 @@
-//! Who may log in, and with which password? The directory and the hashing, which is slow on purpose and therefore bounded.
+//! Who may log in, and with which password? The directory, and the hashing's bounds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use bytes::Bytes;
 use serde_json::json;
-use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-/// How passwords are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hash {
-    /// Argon2id with 19 MiB and two passes (OWASP's recommendation).
-    Argon2id,
-    /// As they are, compared in constant time: for measuring everything but the hash.
-    None,
-}
-
-/// A password as it is kept.
-#[derive(Clone)]
-pub(crate) enum Kept {
-    Argon2id(Arc<str>),
-    Plain(Arc<str>),
-}
-
-impl Kept {
-    /// The text that is kept, which no one should see.
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Argon2id(text) | Self::Plain(text) => text,
-        }
-    }
-}
+use crate::password::{Hash, Kept, Passwords};
 
 /// One user at one moment; replaced whole when something changes.
 #[derive(Clone)]
@@ -99,7 +72,7 @@ pub struct UserConfig {
 pub(crate) struct Users {
     directory: RwLock<Directory>,
     first: Directory,
-    hash: Hash,
+    passwords: Arc<Passwords>,
     dummy: Kept,
     workers: Semaphore,
     queue: Semaphore,
@@ -108,22 +81,6 @@ pub(crate) struct Users {
 impl std::fmt::Debug for Users {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("users")
-    }
-}
-
-fn keep(hash: Hash, password: &str) -> Result<Kept, String> {
-    Ok(match hash {
-        Hash::None => Kept::Plain(password.into()),
-        Hash::Argon2id => Kept::Argon2id(
-            Argon2::default().hash_password(password.as_bytes()).map_err(|e| e.to_string())?.to_string().into(),
-        ),
-    })
-}
-
-fn matches(kept: &Kept, password: &str) -> bool {
-    match kept {
-        Kept::Argon2id(phc) => Argon2::default().verify_password(password.as_bytes(), &**phc).is_ok(),
-        Kept::Plain(plain) => plain.as_bytes().ct_eq(password.as_bytes()).into(),
     }
 }
 
@@ -141,6 +98,7 @@ pub(crate) fn hash_without_end(password: &str) {
 impl Users {
     /// Builds the directory. `workers` passwords are hashed at once, `queue` may wait.
     pub(crate) fn new(users: &[UserConfig], hash: Hash, workers: usize, queue: usize) -> Result<Self, String> {
+        let passwords = Arc::new(Passwords::new(hash));
         let mut directory = Directory::default();
         // Generated users share one password, and one costly hash is enough for it.
         let mut known: HashMap<&str, Kept> = HashMap::new();
@@ -148,7 +106,7 @@ impl Users {
             let kept = match known.get(user.password.as_str()) {
                 Some(kept) => kept.clone(),
                 None => {
-                    let kept = keep(hash, &user.password)?;
+                    let kept = passwords.keep(&user.password)?;
                     known.insert(&user.password, kept.clone());
                     kept
                 }
@@ -167,8 +125,8 @@ impl Users {
         Ok(Self {
             first: directory.clone(),
             directory: RwLock::new(directory),
-            hash,
-            dummy: keep(hash, "no password is this one")?,
+            dummy: passwords.keep("no password is this one")?,
+            passwords,
             workers: Semaphore::new(workers),
             queue: Semaphore::new(workers + queue),
         })
@@ -204,11 +162,11 @@ impl Users {
             None => self.dummy.clone(),
         };
         let known = user.is_some();
-        if self.hash == Hash::None {
-            return Ok(matches(&kept, password) && known);
+        if !self.passwords.costly() {
+            return Ok(self.passwords.matches(&kept, password) && known);
         }
-        let password = password.to_owned();
-        self.costly(move || matches(&kept, &password) && known).await
+        let (passwords, password) = (Arc::clone(&self.passwords), password.to_owned());
+        self.costly(move || passwords.matches(&kept, &password) && known).await
     }
 
     /// Runs slow work off the async threads, at most as many at once as there are workers.
@@ -244,8 +202,8 @@ impl Users {
 
     /// Gives the user called `name` another password, which ends the user's tokens.
     pub(crate) async fn set_password(&self, name: &str, password: &str) -> Result<bool, Busy> {
-        let (hash, password) = (self.hash, password.to_owned());
-        let kept = self.costly(move || keep(hash, &password)).await?.map_err(|_| Busy::Full)?;
+        let (passwords, password) = (Arc::clone(&self.passwords), password.to_owned());
+        let kept = self.costly(move || passwords.keep(&password)).await?.map_err(|_| Busy::Full)?;
         Ok(self.change(name, |user| {
             user.password = kept;
             user.generation += 1;

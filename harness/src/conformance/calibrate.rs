@@ -144,7 +144,9 @@ fn no_token_server(probe: &Probe<'_>, answer: &Answer) -> String {
             Axis::Hung => format!("no answer within {} s", PATIENCE.as_secs()),
             _ => answer.describe(),
         };
-        return format!("expected an answer to {asked}, saw {seen}; hint: is it the token server that listens there, and is it well?");
+        return format!(
+            "expected an answer to {asked}, saw {seen}; hint: is it the token server that listens there, and is it well?"
+        );
     };
     let kind = reply.header("content-type").unwrap_or("no content type");
     let text = probe.session.redact(&String::from_utf8_lossy(&reply.body));

@@ -131,8 +131,7 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     session.logs.extend(named_logs(&e.target.profile));
     session.budget = e.selection.budget;
     session.deadline = clock::mono() + (if e.selection.budget == Budget::Ci { CI_RUN } else { THOROUGH_RUN }).into();
-    let usable = reach(e.target)
-        .and_then(|()| calibrate::calibrate(&mut session, e.on_event, &mut findings.warnings));
+    let usable = reach(e.target).and_then(|()| calibrate::calibrate(&mut session, e.on_event, &mut findings.warnings));
     let plan = Plan::new(e, &session);
     let mut records: Vec<(usize, CheckRecord)> = Vec::new();
     let grade = |index: usize, level: Level, outcome: Outcome| {
