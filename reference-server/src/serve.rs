@@ -269,6 +269,19 @@ const HEAD_BYTES: usize = 64 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// More connections wait in the listener's queue.
 const CONNECTIONS: usize = 20_000;
+/// Descriptors for the store, the listeners and files, which connections may not take.
+const OWN_DESCRIPTORS: usize = 128;
+
+/// How many connections may be open: raises the process's limit of descriptors as far as it may.
+fn connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = (CONNECTIONS + OWN_DESCRIPTORS) as u64;
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted)).max(limit.current.unwrap_or(wanted));
+    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
+    let have = if set.is_ok() { raised } else { limit.current.unwrap_or(raised) };
+    (have as usize).saturating_sub(OWN_DESCRIPTORS).clamp(16, CONNECTIONS)
+}
 
 async fn accept(
     listener: TcpListener,
@@ -282,7 +295,7 @@ async fn accept(
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(256);
     let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+    let places = Arc::new(tokio::sync::Semaphore::new(connections()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -17,6 +17,7 @@ pid=$!
 echo $pid
 word=
 read word
+[ "$word" = keep ] || SIGNAL=$AT_ONCE
 kill -$SIGNAL $pid 2>/dev/null
 wait $pid
 [ "$word" = keep ] || rm -rf "$FOLDER"
@@ -47,6 +48,7 @@ impl Server {
             .args(&self.program)
             .env("FOLDER", &self.folder)
             .env("SIGNAL", self.signals[0])
+            .env("AT_ONCE", self.signals[1])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -67,13 +69,18 @@ impl Server {
         Ok(())
     }
 
+    fn signal(&self, name: &str) {
+        let Some((_, pid)) = &self.guard else { return };
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+        assert!(sent.expect("kill").success());
+    }
+
     /// Ends it, in order or at once; its folder stays.
     fn end(&mut self, at_once: bool) {
-        let Some((mut guard, pid)) = self.guard.take() else { return };
         if at_once {
-            let sent = Command::new("kill").args([&format!("-{}", self.signals[1]), &pid.to_string()]).status();
-            assert!(sent.expect("kill").success());
+            self.signal(self.signals[1]);
         }
+        let Some((mut guard, _)) = self.guard.take() else { return };
         let mut input = guard.stdin.take().expect("piped");
         let _ = input.write_all(b"keep\n");
         drop(input);
@@ -285,6 +292,16 @@ impl Redis {
     /// Starts it again on what is on the disk.
     pub fn again(&mut self) {
         self.server.start(Self::is_ready).expect("it starts again");
+    }
+
+    /// Leaves connections open and answers nothing, until `thaw`.
+    pub fn freeze(&self) {
+        self.server.signal("STOP");
+    }
+
+    /// Answers again.
+    pub fn thaw(&self) {
+        self.server.signal("CONT");
     }
 
     /// Where it keeps its files.

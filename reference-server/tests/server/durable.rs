@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::process::Process;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use super::services;
 
 #[derive(Clone)]
 struct Client(reqwest::Client);
@@ -30,11 +32,33 @@ impl Client {
 }
 
 #[tokio::test]
-async fn a_used_or_revoked_token_stays_so_over_fifty_kills() {
+async fn on_redb_a_used_or_revoked_token_stays_so_over_fifty_kills() {
     let folder = tempfile::tempdir().unwrap();
-    let store = format!("redb:{}", folder.path().join("tokens.redb").display());
+    fifty_kills(&format!("redb:{}", folder.path().join("tokens.redb").display())).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn on_postgres_a_used_or_revoked_token_stays_so_over_fifty_kills() {
+    match services::postgres() {
+        Ok(server) => fifty_kills(&server.database()).await,
+        Err(why) => services::pass_over("postgres", why),
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn on_redis_a_used_or_revoked_token_stays_so_over_fifty_kills() {
+    match services::redis() {
+        Ok(server) => fifty_kills(&server.database()).await,
+        Err(why) => services::pass_over("redis", why),
+    }
+}
+
+/// The token server is killed; its store is not.
+async fn fifty_kills(store: &str) {
     let client = Client(reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap());
-    let mut process = Process::start(&["--store", &store]);
+    let mut process = Process::start(&["--store", store]);
     for round in 0..50 {
         let (_, refresh) = client.login(&process).await;
         let (status, next) = client.refresh(&process, &refresh).await.unwrap();
@@ -67,7 +91,7 @@ async fn a_used_or_revoked_token_stays_so_over_fifty_kills() {
             answered.push(token);
         }
 
-        process = Process::start(&["--store", &store]);
+        process = Process::start(&["--store", store]);
         for token in &answered {
             assert_eq!(client.refresh(&process, token).await.unwrap().0, 401, "round {round}: used before the kill");
         }

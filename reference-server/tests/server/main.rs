@@ -7,3 +7,8 @@ mod keys;
 mod oauth;
 mod operation;
 mod process;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+#[path = "../kit/services.rs"]
+mod services;
+mod stores;
+mod storm;

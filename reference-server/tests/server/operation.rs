@@ -64,7 +64,7 @@ fn a_mistake_in_the_file_is_shown_with_line_and_column() {
         ("access-lifetime: soon\n", "expected a duration"),
         ("algorithm: HS1024\n", "expected an algorithm"),
         ("keys: [{alg: RS256}]\n", "exactly one of `file` and `env`"),
-        ("store: floppy\n", "expected `memory` or `redb:FILE`"),
+        ("store: floppy\n", "expected `memory`, `redb:FILE`"),
         ("claims: {exp: 1}\n", "saw `exp`"),
         ("clients: [{id: \"7\"}]\n", "that is no number"),
         ("users: [{name: a, password: \"env:NO_SUCH_VARIABLE_HERE\"}]\n", "NO_SUCH_VARIABLE_HERE"),
