@@ -1,5 +1,5 @@
 # The habits of this repository. `make help` lists them.
-.PHONY: help test test-only install-test-tools lint fmt bench bench-load bench-server docs run clean
+.PHONY: help test test-only install-test-tools lint fmt bench bench-load bench-server bench-tokens docs run clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -9,7 +9,7 @@ test: install-test-tools test-only ## install what the tests need, then run them
 test-only: ## run all tests with what is installed
 	scripts/test
 
-install-test-tools: ## nginx, haproxy, caddy, chromium, Python (Debian; says what it cannot install)
+install-test-tools: ## nginx, haproxy, caddy, chromium, Python, PostgreSQL, Redis (Debian; says what it cannot install)
 	scripts/install-test-tools
 
 lint: ## format, clippy, supply chain; warnings are errors
@@ -27,6 +27,9 @@ bench-load: ## the load engine beside wrk, oha, hey and h2load on the same serve
 
 bench-server: ## the reference server beside its floors: ratios from one run
 	cargo bench -p jwt-reference-server --bench ratios
+
+bench-tokens: ## the reference server's stores with a million live tokens: memory per token, each operation beside the empty store
+	cargo bench -p jwt-reference-server --all-features --bench live_tokens
 
 docs: ## the API documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --document-private-items

@@ -195,6 +195,15 @@ impl Postgres {
         format!("postgres://postgres:{ESCAPED}@127.0.0.1:{}/{name}", self.server.port)
     }
 
+    /// How large the database of this URL is, in bytes.
+    pub fn size(&self, url: &str) -> f64 {
+        let output = Command::new(self.programs.join("psql"))
+            .args([url, "-Atc", "select pg_database_size(current_database())"])
+            .output()
+            .expect("psql");
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+    }
+
     /// Ends it as a crash does: nothing is written any more.
     pub fn crash(&mut self) {
         self.server.end(true);
@@ -270,6 +279,15 @@ impl Redis {
     pub fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         format!("redis://:{ESCAPED}@127.0.0.1:{}/{number}", self.server.port)
+    }
+
+    /// How much memory it uses, in bytes.
+    pub fn memory(&self) -> f64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.server.port)).expect("Redis");
+        write!(stream, "AUTH {PASSWORD}\r\nINFO memory\r\n").expect("sending");
+        let lines = BufReader::new(stream).lines();
+        let used = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("used_memory:").map(str::to_owned));
+        used.and_then(|text| text.trim().parse().ok()).expect("a number")
     }
 
     /// One command as it is typed; gives the first line of the answer.

@@ -3,11 +3,11 @@
 mod client;
 mod durable;
 mod encrypted;
+mod interop;
 mod keys;
 mod oauth;
 mod operation;
 mod process;
-#[cfg(any(feature = "postgres", feature = "redis"))]
 #[path = "../kit/services.rs"]
 mod services;
 mod stores;

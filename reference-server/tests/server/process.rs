@@ -8,6 +8,14 @@ pub struct Process {
     pub url: String,
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Process {
     /// Starts the program on a free port and waits for its first line.
     pub fn start(args: &[&str]) -> Self {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::process::Process;
+use super::services::pass_over;
 
 /// Connections at once.
 const MANY: usize = 10_000;
@@ -50,13 +51,10 @@ fn room_for(descriptors: u64) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_slow_clients_are_borne_and_then_sent_away() {
     if !room_for(MANY as u64 + 2_000) {
-        #[allow(clippy::print_stderr, reason = "a test that looks at nothing has to say so")]
-        {
-            eprintln!(
-                "PASSED OVER: ten thousand connections: the limit of descriptors is {:?}",
-                getrlimit(Resource::Nofile)
-            );
-        }
+        pass_over(
+            "ten thousand connections",
+            &format!("the limit of descriptors is {:?}", getrlimit(Resource::Nofile)),
+        );
         return;
     }
     let process = Process::start(&[]);
