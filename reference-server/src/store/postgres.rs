@@ -14,7 +14,7 @@ use super::line::{DEADLINE, Dial, Line, QUEUE};
 use super::{Presented, Rotation, RotationRules, StoreError, StoreUrl, Successor};
 
 /// Connections: each has a backend of its own, and commits that come together share a flush of the log.
-const LINES: usize = 8;
+const LINES: usize = 16;
 /// Entries of each kind that one sweep forgets; the next one goes on.
 const SWEEP: i64 = 20_000;
 /// The steps from an empty database to this version's tables, in order; a step that was released is never changed.

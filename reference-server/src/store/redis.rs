@@ -6,6 +6,7 @@
 //! `?durability=relaxed` in the URL these are warnings. Replicas are written later, so a failover may forget: that is for whoever runs it.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo, RedisError, Script};
@@ -24,6 +25,8 @@ const USED: &str = "jwt:used:";
 const REVOKED: &str = "jwt:revoked:";
 const ENDED: &str = "jwt:ended:";
 
+/// Connections: Redis reads sixteen kilobytes of one before it flushes its file, and what it read of several shares the flush.
+const LINES: usize = 4;
 /// Entries that one call of the sweep forgets: Redis does nothing else meanwhile.
 const SWEEP: usize = 1000;
 /// Calls of one sweep; the next one goes on.
@@ -58,7 +61,8 @@ struct Peer {
 /// The store of one Redis database.
 pub(crate) struct Redis {
     door: Door,
-    line: Line<Peer>,
+    lines: [Line<Peer>; LINES],
+    next: AtomicUsize,
     script: Script,
     places: Semaphore,
 }
@@ -182,7 +186,8 @@ impl Redis {
         let client = library.as_str().into_connection_info().and_then(Client::open).map_err(unreadable)?;
         Ok(Self {
             door: Door { client, url: url.clone(), relaxed, contents: Mutex::default(), doubts: Mutex::default() },
-            line: Line::default(),
+            lines: Default::default(),
+            next: AtomicUsize::new(0),
             script: Script::new(include_str!("redis/store.lua")),
             places: Semaphore::new(QUEUE),
         })
@@ -190,16 +195,17 @@ impl Redis {
 
     /// Connects, and says what about the settings may forget where that was accepted.
     pub(crate) async fn prepare(&self) -> Result<Vec<String>, StoreError> {
-        self.line.get(&self.door).await?;
+        self.lines[0].get(&self.door).await?;
         Ok(locked(&self.door.doubts).iter().map(|doubt| format!("Redis: {doubt}")).collect())
     }
 
     /// One verb of the script. Where it may be said twice, a connection that turns out to be dead is replaced once.
     async fn ask<T: FromRedisValue>(&self, verb: &str, session: &str, values: &[&str]) -> Result<T, StoreError> {
         let _place = self.places.try_acquire().map_err(|_| StoreError("too many requests are waiting".to_owned()))?;
+        let line = &self.lines[self.next.fetch_add(1, Ordering::Relaxed) % LINES];
         let mut twice = verb != "rotate";
         loop {
-            let (number, mut peer) = self.line.get(&self.door).await?;
+            let (number, mut peer) = line.get(&self.door).await?;
             let mut call = self.script.prepare_invoke();
             call.key(CONTENTS).key(ENDS);
             for kind in [USED, REVOKED, ENDED] {
@@ -215,7 +221,7 @@ impl Redis {
             };
             // Other contents are for the next connection to judge.
             if error.is_unrecoverable_error() || error.is_timeout() || error.code() == Some("LOST") {
-                self.line.lost(number);
+                line.lost(number);
                 if error.is_connection_dropped() && std::mem::take(&mut twice) {
                     continue;
                 }
@@ -297,7 +303,7 @@ impl Redis {
     }
 
     pub(crate) async fn clear(&self) -> Result<(), StoreError> {
-        let (_, mut peer) = self.line.get(&self.door).await?;
+        let (_, mut peer) = self.lines[0].get(&self.door).await?;
         let mut place = "0".to_owned();
         loop {
             let mut scan = redis::cmd("SCAN");
