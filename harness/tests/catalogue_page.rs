@@ -1,34 +1,16 @@
 //! Is docs/checks.md the catalogue as it is?
 
+#[path = "kit/flaws.rs"]
+mod flaws;
+
 use std::path::Path;
 
-use assay::conformance::kill_matrix::{Flaw, Side};
 use assay::conformance::{catalogue, page};
-
-fn flaws() -> Vec<Flaw> {
-    let server = reference_server::flaws().iter().map(|f| Flaw {
-        name: f.name,
-        breaks: f.breaks,
-        needs: f.needs,
-        kills: f.kills,
-        also: f.also,
-        side: Side::Server,
-    });
-    let proxy = assay::proxy::flaws().iter().map(|f| Flaw {
-        name: f.name,
-        breaks: f.breaks,
-        needs: &[],
-        kills: f.kills,
-        also: f.also,
-        side: Side::Proxy,
-    });
-    server.chain(proxy).collect()
-}
 
 #[test]
 fn the_page_in_the_repository_is_the_catalogue() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/checks.md");
-    let page = page(catalogue(), &flaws());
+    let page = page(catalogue(), &flaws::all());
     if std::env::var_os("ASSAY_REGENERATE").is_some() {
         std::fs::write(&file, &page).unwrap();
     }

@@ -1,32 +1,15 @@
 //! Can every check fail, and does none fail where nothing is wrong?
 #![allow(clippy::print_stdout, reason = "the table is what a failing matrix is read by")]
 
+#[path = "kit/flaws.rs"]
+mod flaws;
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use assay::conformance::catalogue;
-use assay::conformance::kill_matrix::{Flaw, Matrix, Progress, Servers, Side, kill_matrix};
+use assay::conformance::kill_matrix::{Matrix, Progress, Servers, kill_matrix};
 use assay::scenario::Budget;
-
-fn flaws() -> Vec<Flaw> {
-    let server = reference_server::flaws().iter().map(|f| Flaw {
-        name: f.name,
-        breaks: f.breaks,
-        needs: f.needs,
-        kills: f.kills,
-        also: f.also,
-        side: Side::Server,
-    });
-    let proxy = assay::proxy::flaws().iter().map(|f| Flaw {
-        name: f.name,
-        breaks: f.breaks,
-        needs: &[],
-        kills: f.kills,
-        also: f.also,
-        side: Side::Proxy,
-    });
-    server.chain(proxy).collect()
-}
 
 /// `ASSAY_MATRIX_ONLY=sig-*,time-*` makes a part of the matrix, for work on a few checks.
 fn only() -> Vec<String> {
@@ -39,7 +22,7 @@ fn every_flaw_is_found_by_its_checks_and_a_clean_server_is_clean() {
     let folder = tempfile::tempdir().unwrap();
     let servers = Servers::new(Path::new(env!("CARGO_BIN_EXE_assay")), folder.path());
     let cancel = AtomicBool::new(false);
-    let flaws = flaws();
+    let flaws = flaws::all();
     let report = kill_matrix(&Matrix {
         flaws: &flaws,
         catalogue: catalogue(),
@@ -61,7 +44,7 @@ fn every_flaw_is_found_by_its_checks_and_a_clean_server_is_clean() {
 
 #[test]
 fn every_check_names_the_flaws_that_kill_it() {
-    let flaws = flaws();
+    let flaws = flaws::all();
     let mut wrong = Vec::new();
     for check in catalogue() {
         let mut by_table: Vec<&str> = flaws.iter().filter(|f| f.kills.contains(&check.id)).map(|f| f.name).collect();

@@ -29,7 +29,7 @@ flaws! {
     StdB64 "std-b64" "the standard alphabet of base64 passes" needs [] kills ["struct-b64-alphabet"] also [];
     LenientBits "lenient-bits" "unused bits of the last character may be set, and padding is accepted" needs [] kills ["struct-b64-unused-bits"] also ["struct-b64-padding" "sig-tamper"];
     DenylistByString "denylist-by-string" "the denylist remembers the token's text, while padding is accepted" needs [] kills ["struct-malleable-denylist"] also ["struct-b64-padding" "revoke-access" "revoke-cascade" "refresh-vs-revoke"];
-    CheckFirstUseLast "check-first-use-last" "of members that come twice the first is checked and the last is used" needs [] kills ["struct-dup-members"] also ["verify-agreement"];
+    CheckFirstUseLast "check-first-use-last" "of members that come twice the first is checked and the last is used" needs [] kills ["struct-dup-members"] also ["verify-agreement" "type-scope"];
     SniffEncoding "sniff-encoding" "UTF-16, UTF-32 and byte order marks are understood" needs [] kills ["struct-json-encoding"] also [];
     ArraySkipsClaims "array-skips-claims" "a payload that is no object skips the checks of its claims" needs [] kills ["struct-not-object"] also [];
     CrashList "crash-list" "a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also [];
@@ -63,9 +63,9 @@ flaws! {
 
     // Time.
     IgnoreExp "ignore-exp" "exp is not looked at" needs [] kills ["time-exp-rejected"] also ["*"];
-    Leeway600 "leeway-600" "tokens pass for ten minutes after their end" needs [] kills ["time-exp-leeway"] also ["time-exp-rejected" "time-exp-boundary" "time-exp-fraction" "time-nbf" "time-cached-verdict" "time-refresh-exp" "bearer-conditional"];
+    Leeway600 "leeway-600" "tokens pass for ten minutes after their end" needs [] kills ["time-exp-leeway"] also ["time-exp-rejected" "time-exp-boundary" "time-exp-fraction" "time-nbf" "time-cached-verdict" "time-refresh-exp" "bearer-conditional" "time-endpoint-agreement"];
     InclusiveExp "inclusive-exp" "a token passes through the whole second of its exp" needs [] kills ["time-exp-boundary"] also ["time-exp-leeway" "time-exp-fraction"];
-    EarlyExpiry "early-expiry" "tokens end five seconds before their exp" needs [] kills ["time-exp-not-early"] also ["time-exp-boundary" "time-exp-leeway" "time-exp-fraction"];
+    EarlyExpiry "early-expiry" "tokens end five seconds before their exp" needs [] kills ["time-exp-not-early"] also ["time-exp-boundary" "time-exp-leeway" "time-exp-fraction" "time-endpoint-agreement" "time-cached-verdict"];
     ExpOptional "exp-optional" "a token without exp passes" needs [] kills ["time-exp-missing"] also ["struct-member-case"];
     IfExpTruthy "if-exp-truthy" "exp 0 counts as no exp, which passes" needs [] kills ["time-exp-falsy"] also ["time-exp-missing"];
     IntWrap "int-wrap" "exp is kept in 32 bits" needs [] kills ["time-exp-extreme"] also ["time-exp-falsy"];
@@ -73,8 +73,8 @@ flaws! {
     IntOnlyCrash "int-only-crash" "an exp with a fraction is answered with 500" needs [] kills ["time-exp-fraction"] also ["time-exp-extreme" "type-exp-other"];
     NbfOff "nbf-off" "nbf is not looked at" needs [] kills ["time-nbf"] also ["time-cached-verdict" "type-nbf-iat"];
     VerdictCache "verdict-cache" "the resource remembers for a minute what it thought of a token" needs [] kills ["time-cached-verdict"] also ["time-endpoint-agreement" "time-exp-rejected" "revoke-access" "revoke-cascade" "revoke-user-events" "verify-agreement"];
-    TwoLeeways "two-leeways" "the resource has fifteen seconds of leeway, the verify endpoint none" needs [] kills ["time-endpoint-agreement"] also ["time-exp-rejected" "time-exp-leeway" "time-exp-boundary" "time-exp-fraction" "time-nbf" "verify-agreement"];
-    SkewedWorker "skewed-worker" "one request in four meets a clock that is five seconds ahead" needs [] kills ["time-node-spread"] also ["issue-clock-utc" "time-exp-leeway" "time-exp-boundary" "time-cached-verdict" "time-endpoint-agreement" "time-nbf" "time-exp-not-early"];
+    TwoLeeways "two-leeways" "the resource has fifteen seconds of leeway, the verify endpoint none" needs [] kills ["time-endpoint-agreement"] also ["time-exp-rejected" "time-exp-leeway" "time-exp-boundary" "time-exp-fraction" "time-nbf" "verify-agreement" "time-cached-verdict"];
+    SkewedWorker "skewed-worker" "one request in four meets a clock that is five seconds ahead" needs [] kills ["time-node-spread"] also ["issue-clock-utc" "time-exp-leeway" "time-exp-boundary" "time-cached-verdict" "time-endpoint-agreement" "time-nbf" "time-exp-not-early" "time-exp-fraction"];
     ImmortalRefresh "immortal-refresh" "exp of a refresh token is not looked at" needs [] kills ["time-refresh-exp"] also ["time-endpoint-agreement"];
 
     // The types of claims.
@@ -99,13 +99,16 @@ flaws! {
     TypIgnored "typ-ignored" "the header's typ is not looked at" needs ["dialect=rfc9068" "--rfc9068"] kills ["claim-typ-header"] also ["type-token-type"];
     CrashDeleted "crash-deleted" "a token of a user who is gone is answered with 500" needs [] kills ["claim-sub-unknown" "refresh-user-state"] also ["type-sub" "verify-user-state" "revoke-user-events"];
     InactiveOk "inactive-ok" "tokens of inactive users pass" needs [] kills ["claim-sub-unknown"] also ["refresh-user-state" "verify-user-state" "revoke-user-events"];
+    AcceptIdToken "accept-id-token" "an ID token opens the resource" needs ["dialect=oidc"] kills ["claim-id-token"] also ["type-token-type" "verify-agreement"];
     AnonymousOk "anonymous-ok" "a token without a subject passes" needs [] kills ["claim-sub-missing"] also ["struct-member-case"];
     Idor "idor" "whoever is logged in reads and writes anybody's notes" needs [] kills ["claim-cross-user"] also [];
     ScopeUnchecked "scope-unchecked" "the scope of a token is not looked at" needs [] kills ["claim-scope"] also ["type-scope" "claim-stale-privilege"];
 
     // Refreshing.
     CopyIat "copy-iat" "a new token carries the old one's iat" needs [] kills ["refresh-basic"] also [];
-    CrashRefresh "crash-refresh" "a refresh token that is no token is answered with 500" needs [] kills ["refresh-invalid"] also ["refresh-http" "sig-tamper" "struct-segments" "struct-malleable-denylist"];
+    UnboundRefresh "unbound-rt" "a refresh token serves every client" needs ["dialect=oauth"] kills ["claim-client-binding"] also [];
+    UnverifiedRefresh "unverified-refresh" "the refresh endpoint reads a token without verifying it" needs [] kills ["sig-tamper" "sig-wrong-key" "sig-alg-none" "sig-empty-key" "sig-embedded-jwk"] also ["*"];
+    CrashRefresh "crash-refresh" "a refresh token that is no token is answered with 500" needs [] kills ["refresh-invalid"] also ["refresh-http" "sig-tamper" "struct-segments" "struct-malleable-denylist" "sig-wrong-key" "sig-alg-none" "sig-empty-key" "sig-embedded-jwk" "sig-confusion-public"];
     GetRefresh "get-refresh" "a GET with the token in the query refreshes" needs [] kills ["refresh-http"] also [];
     StaticRefresh "static-refresh" "a refresh gives the same refresh token back" needs [] kills ["refresh-rotates"] also ["refresh-old-rejected" "refresh-reuse-family" "refresh-race" "refresh-race-forks" "refresh-basic" "refresh-grace" "refresh-chain" "refresh-lost-response"];
     RotateWithoutRevoke "rotate-without-revoke" "a used refresh token goes on working" needs [] kills ["refresh-old-rejected"] also ["refresh-grace" "refresh-reuse-family" "refresh-race" "refresh-race-forks" "refresh-chain" "refresh-lost-response" "verify-agreement"];

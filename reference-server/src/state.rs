@@ -140,6 +140,9 @@ impl Gates {
         if on(FlawId::NoTypeCheck) {
             resource.purposes.clear();
         }
+        if on(FlawId::AcceptIdToken) {
+            resource.purposes.push(Purpose::Id);
+        }
         if on(FlawId::NoTypeCheckRefresh) {
             refresh.purposes.clear();
         }

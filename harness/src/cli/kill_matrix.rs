@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use assay::conformance::catalogue;
-use assay::conformance::kill_matrix::{Flaw, Matrix, Progress, Servers, Side, kill_matrix};
+use assay::conformance::kill_matrix::{Flaw, Matrix, Progress, Servers, kill_matrix};
 use assay::record::ExitCode;
 use assay::scenario::Budget;
 
@@ -12,27 +12,6 @@ use super::{Done, Failure, Global, line, serve, tell};
 
 /// Servers that are examined at the same time: their checks wait more than they compute.
 const SIDE_BY_SIDE: usize = 6;
-
-/// Every flaw there is, of the server and of the proxy.
-fn flaws() -> Vec<Flaw> {
-    let server = serve::flaws().into_iter().map(|f| Flaw {
-        name: f.name,
-        breaks: f.breaks,
-        needs: f.needs,
-        kills: f.kills,
-        also: f.also,
-        side: Side::Server,
-    });
-    let proxy = assay::proxy::flaws().iter().map(|f| Flaw {
-        name: f.name,
-        breaks: f.breaks,
-        needs: &[],
-        kills: f.kills,
-        also: f.also,
-        side: Side::Proxy,
-    });
-    server.chain(proxy).collect()
-}
 
 /// Makes the matrix and prints it. Exit code 1 where a flaw is missed, a turn is unexplained, a clean server is not
 /// clean, or a check is unproven without a reason. `only`: globs on flaws and checks; `side_by_side`: servers at once.
@@ -44,7 +23,7 @@ pub fn run(budget: Budget, only: &[String], global: &Global) -> Done {
     let folder = tempfile::tempdir().map_err(|e| Failure::harness(format!("making a folder for logs: {e}")))?;
     let assay = std::env::current_exe().map_err(|e| Failure::harness(format!("finding our own binary: {e}")))?;
     let servers = Servers::new(&assay, folder.path());
-    let flaws = flaws();
+    let flaws: Vec<Flaw> = serve::flaws().into_iter().chain(Flaw::of_proxy()).collect();
     let quiet = global.quiet;
     let report = kill_matrix(&Matrix {
         flaws: &flaws,

@@ -17,6 +17,9 @@ use super::{Global, tell};
 /// A plain line about a load that goes on comes this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// A wait of so many seconds is told in a log too, again whenever so many have passed.
+const LONG_WAIT_S: u64 = 10;
+
 /// Shows events of a run.
 pub struct Show {
     mode: Mode,
@@ -39,6 +42,8 @@ struct State {
     told: Nanos,
     /// In a comparison: the round.
     round: String,
+    /// Checks that wait, with the seconds that a plain line last told.
+    waits: BTreeMap<&'static str, u64>,
 }
 
 impl Show {
@@ -129,7 +134,15 @@ impl Show {
             }
             E::Started { id, done, total } => self.now(format!("{topology}: {done}/{total} {id}")),
             E::Waiting { id, what, seconds_left } => {
-                self.now(format!("{topology}: {id} waits {seconds_left} s for {what}"))
+                let text = format!("{topology}: {id} waits {seconds_left} s for {what}");
+                // A log is told of long waits when they begin, and now and then.
+                let told = state.waits.entry(id).or_insert(u64::MAX);
+                let long = matches!(self.mode, Mode::Lines) && seconds_left >= LONG_WAIT_S;
+                if long && (seconds_left > *told || told.saturating_sub(seconds_left) >= LONG_WAIT_S) {
+                    self.line(&format!("  {text}"));
+                    *told = seconds_left;
+                }
+                self.now(text);
             }
             E::Finished { record, done, total } => {
                 let word = match record.grade {

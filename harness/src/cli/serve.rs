@@ -1,5 +1,6 @@
 //! How does `assay serve` run the reference token server? By handing its arguments over; the only place that knows that crate.
 
+use assay::conformance::kill_matrix::{Flaw, Side};
 use assay::record::ExitCode;
 pub use reference_server::ServeArgs;
 
@@ -11,25 +12,17 @@ pub fn run(args: &ServeArgs) -> Done {
     if exit == std::process::ExitCode::SUCCESS { Ok(ExitCode::Ok) } else { Err(Failure::Said(exit)) }
 }
 
-/// A flaw of the reference server: its name, what it breaks, what must be configured, which checks it must turn.
-pub struct FlawRow {
-    pub name: &'static str,
-    pub breaks: &'static str,
-    pub needs: &'static [&'static str],
-    pub kills: &'static [&'static str],
-    pub also: &'static [&'static str],
-}
-
-/// Every flaw.
-pub fn flaws() -> Vec<FlawRow> {
+/// Every flaw of the reference server.
+pub fn flaws() -> Vec<Flaw> {
     reference_server::flaws()
         .iter()
-        .map(|flaw| FlawRow {
+        .map(|flaw| Flaw {
             name: flaw.name,
             breaks: flaw.breaks,
             needs: flaw.needs,
             kills: flaw.kills,
             also: flaw.also,
+            side: Side::Server,
         })
         .collect()
 }

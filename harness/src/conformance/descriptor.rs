@@ -154,8 +154,10 @@ pub enum Need {
     SigningKey,
     /// The public key is known, by file or JWKS.
     PublicKey,
-    /// The key can be forged with, or tokens live short enough to wait for their end.
+    /// The key can be forged with, tokens live short enough to wait for their end, or the server's clock can be moved.
     ForgeOrWait,
+    /// The target can call back: it is on loopback, where the harness listens.
+    Listener,
     /// A second user.
     SecondUser,
     /// A second OAuth client.
@@ -191,6 +193,7 @@ impl Need {
         Need::SigningKey,
         Need::PublicKey,
         Need::ForgeOrWait,
+        Need::Listener,
         Need::SecondUser,
         Need::SecondClient,
         Need::DisableUser,
@@ -224,8 +227,12 @@ impl Need {
             Need::SigningKey => ("signing-key", "`keys.sign` in the profile"),
             Need::PublicKey => ("public-key", "`keys.verify` or `operations.keys` in the profile"),
             Need::ForgeOrWait => {
-                ("signing-key-or-short-lifetime", "`keys.sign` in the profile, or a lifetime that fits the budget")
+                (
+                    "signing-key-or-short-lifetime",
+                    "`keys.sign` in the profile, a lifetime that fits the budget, or `admin.advance_clock`",
+                )
             }
+            Need::Listener => ("listener", "a target on loopback, where Assay listens for its calls"),
             Need::SecondUser => ("second-user", "`second_user` in the profile"),
             Need::SecondClient => ("second-client", "`second_client` in the profile"),
             Need::DisableUser => ("admin-disable-user", "`admin.disable_user` in the profile"),

@@ -13,6 +13,7 @@ use crate::scenario::Budget;
 use crate::target::Target;
 use crate::wire::{Connection, TlsOptions};
 
+use super::budget::more;
 use super::calibrate;
 use super::checks::named_logs;
 use super::descriptor::{Check, Isolation, Need};
@@ -104,6 +105,8 @@ pub struct Findings {
     /// Why nothing could be learnt at all: the target does not answer, or does not speak as the profile says. Every
     /// check is inconclusive then.
     pub unusable: Option<String>,
+    /// What the thorough budget would do beyond this: check and what. Empty where that was the budget.
+    pub more: Vec<(String, String)>,
 }
 
 /// Examines a target: calibrates, runs what is selected, grades.
@@ -160,10 +163,15 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
             let total = plan.all().count();
             let done = AtomicUsize::new(0);
             let finished: Mutex<Vec<(usize, CheckRecord)>> = Mutex::new(Vec::new());
+            let postponed: Mutex<Vec<(usize, Level)>> = Mutex::new(Vec::new());
             let run = |(index, level): (usize, Level)| {
                 let check = e.catalogue[index];
                 (e.on_event)(Event::Started { id: check.id, done: done.load(Ordering::Relaxed), total });
                 let outcome = run_one(&session, check, e.on_event);
+                if outcome.postponed {
+                    lock(&postponed).push((index, level));
+                    return;
+                }
                 let record = grade(index, level, outcome);
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 (e.on_event)(Event::Finished { record: Box::new(record.1.clone()), done, total });
@@ -179,13 +187,16 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
                     });
                 }
             });
-            for item in plan.alone.iter().chain(&plan.last) {
+            session.leave_alone();
+            let later = std::mem::take(&mut *lock(&postponed));
+            for item in later.iter().chain(&plan.alone).chain(&plan.last) {
                 run(*item);
             }
             records.append(&mut lock(&finished));
         }
     }
     records.sort_by_key(|(index, _)| *index);
+    findings.more = beyond(e, &records);
     findings.checks = records.into_iter().map(|(_, record)| record).collect();
     let ids: Vec<&str> = e.catalogue.iter().map(|c| c.id).collect();
     findings.checks.extend(deviations.unmatched(&ids).into_iter().map(|d| stale(d, e.topology)));
@@ -207,6 +218,21 @@ pub(super) fn run_one(session: &Session<'_>, check: &'static Check, on_event: &(
         Err(Stop::Harness(format!("the check broke: {}", session.redact(text))))
     });
     probe.finish(ended)
+}
+
+/// What the thorough budget would add to these records. A check that does not apply gains nothing by it.
+fn beyond(e: &Examination<'_>, records: &[(usize, CheckRecord)]) -> Vec<(String, String)> {
+    if e.selection.budget == Budget::Thorough {
+        return Vec::new();
+    }
+    let gains = |record: &CheckRecord| match &record.reason {
+        None | Some(SkipReason::Budget(_)) => true,
+        Some(_) => false,
+    };
+    let of = |(index, record): &(usize, CheckRecord)| {
+        more(e.catalogue[*index]).filter(|_| gains(record)).map(|what| (record.id.clone(), what))
+    };
+    records.iter().filter_map(of).collect()
 }
 
 /// What runs when.
@@ -321,7 +347,8 @@ pub fn capabilities(target: &Target, peer: Option<&Target>, logs: &[LogFile], bu
     give(Need::PublicKey, p.keys.verify.is_some() || operation("keys").is_some());
     let longest = if budget == Budget::Ci { 15.0 } else { 3600.0 };
     let short = p.tokens.access.lifetime_s.is_some_and(|life| life <= longest);
-    give(Need::ForgeOrWait, forge || short);
+    give(Need::ForgeOrWait, forge || short || target.has_hook("advance_clock"));
+    give(Need::Listener, target.endpoint.is_loopback());
     give(Need::SecondUser, p.second_user.is_some());
     give(Need::SecondClient, p.second_client.is_some());
     for (need, hook) in [

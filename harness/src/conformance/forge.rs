@@ -56,7 +56,7 @@ pub fn forge(
         (Err(Stop::Captured(token)), _) | (_, Some(token)) => Ok(token),
         (Err(Stop::Skip(reason)), None) => Err(ForgeError::NotTried(format!("{}: {reason}", check.id))),
         (Err(Stop::Inconclusive(why)), None) => Err(ForgeError::NotTried(why)),
-        (Err(Stop::Cancelled), None) => Err(ForgeError::NotTried("interrupted".to_owned())),
+        (Err(Stop::Cancelled | Stop::Alone), None) => Err(ForgeError::NotTried("interrupted".to_owned())),
         (Err(Stop::Harness(why)), None) => Err(ForgeError::Harness(why)),
         (Ok(()), None) => {
             let of_variant = |name: &Option<String>| variant.is_none() || name.as_deref() == variant;

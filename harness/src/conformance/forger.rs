@@ -74,20 +74,31 @@ impl Forger {
         self.sign(self.forge().claim(name, value))
     }
 
-    /// The genuine token that begins now and ends `ends_in_s` seconds from now (negative: ended before), signed again.
+    /// The genuine token with another end (Unix seconds), begun ten minutes before it, signed again.
     ///
     /// # Errors
     /// A fault of ours.
     pub fn ending(&self, exp: i64) -> Result<String, Stop> {
-        // iat and nbf must not be what refuses: both lie before the end, as in a token that has aged.
-        let start = exp - 600;
-        let mut forge = self.forge().claim("exp", exp);
+        self.sign(self.aged(exp - 600).claim("exp", exp))
+    }
+
+    /// As [`ending`](Self::ending) with a fraction: `exp` is written with one digit after the point.
+    ///
+    /// # Errors
+    /// A fault of ours.
+    pub fn ending_at(&self, exp: f64) -> Result<String, Stop> {
+        self.sign(self.aged(exp as i64 - 600).claim_text("exp", &format!("{exp:.1}")))
+    }
+
+    /// iat and nbf must not be what refuses: both lie before the end, as in a token that has aged.
+    fn aged(&self, start: i64) -> Forge {
+        let mut forge = self.forge();
         for name in ["iat", "nbf", "auth_time"] {
             if self.claim(name).is_some() {
                 forge = forge.claim(name, start);
             }
         }
-        self.sign(forge)
+        forge
     }
 }
 

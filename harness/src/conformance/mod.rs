@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod budget;
 mod calibrate;
 mod catalogue;
 pub mod checks;
@@ -27,6 +28,7 @@ mod session;
 pub mod window;
 
 pub use answer::{Answer, Axis, challenges};
+pub use budget::more;
 pub use catalogue::{catalogue, find};
 pub use crowd::Worker;
 pub use descriptor::{Check, Cost, Isolation, Levels, Need, cost};

@@ -83,6 +83,8 @@ pub struct Outcome {
     pub requests: u64,
     /// Wall time in milliseconds.
     pub duration_ms: u64,
+    /// It found that it has to run alone: nothing was told, and the engine runs it again.
+    pub postponed: bool,
 }
 
 impl Outcome {

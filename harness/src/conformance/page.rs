@@ -89,7 +89,8 @@ fn write_check(out: &mut String, check: &Check, flaws: &[Flaw]) -> std::fmt::Res
     let intrusive = if check.intrusive { "; only with `--intrusive`" } else { "" };
     let alone =
         format!("about {} s, {} requests; {}{intrusive}", check.cost.seconds, check.cost.requests, beside(check));
-    row("Cost", alone)
+    row("Cost", alone)?;
+    row("With `--budget thorough`", super::budget::more(check).unwrap_or_default())
 }
 
 fn beside(check: &Check) -> &'static str {

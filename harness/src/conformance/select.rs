@@ -11,7 +11,7 @@ use crate::target::Dialect;
 use super::descriptor::{Check, Need};
 
 /// The longest that one check may take within the CI budget, in seconds, by its own estimate.
-const CI_CHECK_S: u64 = 30;
+pub(super) const CI_CHECK_S: u64 = 30;
 
 /// The user's choice, compiled.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::record::{Redactor, WindowRecord};
@@ -11,6 +11,7 @@ use crate::units::Nanos;
 use crate::wire::{Reply, WireError};
 
 use super::descriptor::Need;
+use super::measure::{Cut, Edge};
 
 /// The longest that one answer may take before it counts as a hang. Well above the slowest password hash met
 /// (0.4 s), well below what a caller would wait.
@@ -71,6 +72,9 @@ pub struct Held {
     pub use_until: Nanos,
 }
 
+/// A cut-off that is measured once: empty until somebody has, locked while somebody does.
+type CutSlot = Arc<Mutex<Option<Cut>>>;
+
 /// What all probes share.
 pub struct Session<'a> {
     /// The target.
@@ -94,11 +98,14 @@ pub struct Session<'a> {
     redactor: Mutex<Redactor>,
     pool: Mutex<Option<Held>>,
     controls: Mutex<HashMap<String, bool>>,
+    cuts: Mutex<HashMap<(String, Edge), CutSlot>>,
+    refresh: Mutex<Option<String>>,
     ledger: Mutex<Vec<Presented>>,
     windows: Mutex<Vec<WindowRecord>>,
     logins: AtomicU64,
     epochs: AtomicU64,
     unanswered: AtomicU32,
+    alone: AtomicBool,
 }
 
 impl<'a> Session<'a> {
@@ -117,11 +124,14 @@ impl<'a> Session<'a> {
             redactor: Mutex::new(redactor),
             pool: Mutex::new(None),
             controls: Mutex::new(HashMap::new()),
+            cuts: Mutex::new(HashMap::new()),
+            refresh: Mutex::new(None),
             ledger: Mutex::new(Vec::new()),
             windows: Mutex::new(Vec::new()),
             logins: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
+            alone: AtomicBool::new(false),
         }
     }
 
@@ -147,6 +157,16 @@ impl<'a> Session<'a> {
             let seconds = PATIENCE.as_secs();
             format!("the target has stopped answering: {SILENT_AFTER} requests in a row, each given {seconds} s")
         })
+    }
+
+    /// Whether one check runs at a time.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// From here on one check runs at a time.
+    pub(super) fn leave_alone(&self) {
+        self.alone.store(true, Ordering::Relaxed);
     }
 
     /// Text without secrets.
@@ -179,7 +199,20 @@ impl<'a> Session<'a> {
     /// Throws the pooled token away: an exclusive check has changed the world.
     pub fn drain(&self) {
         *lock(&self.pool) = None;
+        *lock(&self.refresh) = None;
         lock(&self.controls).clear();
+        lock(&self.cuts).clear();
+    }
+
+    /// Where the cut-off of a way is kept once it is measured.
+    pub(super) fn cut_slot(&self, way: &str, edge: Edge) -> CutSlot {
+        Arc::clone(lock(&self.cuts).entry((way.to_owned(), edge)).or_default())
+    }
+
+    /// The genuine refresh token beside which forged ones are shown: whoever holds the lock may use it up, and leaves
+    /// its successor.
+    pub(super) fn refresh_control(&self) -> MutexGuard<'_, Option<String>> {
+        lock(&self.refresh)
     }
 
     /// Whether a re-signed genuine token is accepted at a way, if that was tried.

@@ -193,6 +193,23 @@ pub fn boundary(leeway: (f64, f64)) -> Option<&'static str> {
     Some(if is_default(whole) || !is_default(whole - 1.0) { "strict" } else { "inclusive" })
 }
 
+/// What clock the end is compared with, by the cut-offs of a whole `exp` and of one half a second past a whole
+/// second: a clock with fractions moves by that half, one of whole seconds by a whole second, and an `exp` that is cut
+/// to whole seconds not at all. The server's offset and leeway move both alike.
+pub fn compared(whole: &Bounds, half: &Bounds) -> Option<&'static str> {
+    if !whole.closed() || !half.closed() || whole.width() > 0.3 || half.width() > 0.3 {
+        return None;
+    }
+    let moved = half.middle() - whole.middle();
+    let near = |at: f64| (moved - at).abs() <= 0.2;
+    match () {
+        () if near(0.0) => Some("a clock with fractions"),
+        () if near(0.5) => Some("a clock of whole seconds"),
+        () if near(-0.5) => Some("whole seconds on both sides"),
+        () => None,
+    }
+}
+
 /// The next whole-second age between the bounds that halves them, or none when they are a second apart.
 pub fn bisect(accepted_age: i64, refused_age: i64) -> Option<i64> {
     (refused_age - accepted_age > 1).then(|| accepted_age + (refused_age - accepted_age) / 2)
@@ -295,6 +312,25 @@ mod tests {
         {
             assert_eq!(parse_http_date(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_clock_shows_in_how_a_half_second_counts() {
+        for (floored, inclusive, expected) in
+            [(false, false, "a clock with fractions"), (true, false, "a clock of whole seconds")]
+        {
+            let server = Server { leeway: 5.0, offset: 0.31, floored, inclusive };
+            let half = {
+                let (exp, mut cut) = (1_000_000.5, Bounds::default());
+                for step in -200..1_200 {
+                    let sent = exp + f64::from(step) * 0.01;
+                    cut.see(server.accepts(exp, sent + 0.003), sent - exp, sent + 0.005 - exp);
+                }
+                cut
+            };
+            assert_eq!(compared(&server.cut(), &half), Some(expected));
+        }
+        assert_eq!(compared(&Bounds::default(), &Bounds::default()), None);
     }
 
     #[test]

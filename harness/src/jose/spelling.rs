@@ -62,6 +62,10 @@ pub fn spellings(key: &VerifyingKey, known: Known<'_>) -> Vec<Spelling> {
     if let Some(pkcs1) = &pkcs1 {
         pem("pkcs1-pem", &der::pem("RSA PUBLIC KEY", pkcs1));
     }
+    // Some libraries rebuild a PEM from a JWK without breaking its lines.
+    let one_line = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", STANDARD.encode(&spki));
+    push("spki-pem-one-line", one_line.clone().into_bytes());
+    push("spki-pem-one-line-newline", format!("{one_line}\n").into_bytes());
     push("spki-der", spki.clone());
     if let Some(pkcs1) = pkcs1 {
         push("pkcs1-der", pkcs1);
@@ -77,6 +81,17 @@ pub fn spellings(key: &VerifyingKey, known: Known<'_>) -> Vec<Spelling> {
     if let Some(line) = openssh(key) {
         push("openssh", line.clone().into_bytes());
         push("openssh-newline", format!("{line}\n").into_bytes());
+    }
+    // The certificate that the JWK carries (RFC 7517 section 4.7).
+    let x5c = known.jwk.and_then(|jwk| jwk.get("x5c")?.get(0)?.as_str().map(str::to_owned));
+    if let Some(text) = x5c
+        && let Ok(certificate) = STANDARD.decode(&text)
+    {
+        let pem = der::pem("CERTIFICATE", &certificate);
+        push("certificate-pem", pem.clone().into_bytes());
+        push("certificate-pem-no-newline", pem.trim_end().as_bytes().to_vec());
+        push("certificate-der", certificate);
+        push("certificate-base64", text.into_bytes());
     }
     if let Some(jwk) = known.jwk {
         json_texts("jwk-public", jwk, &mut push);
@@ -169,5 +184,15 @@ mod tests {
             assert_eq!(again.to_jwk(), key.to_jwk());
         }
         assert!(spellings(&VerifyingKey::secret("x"), Known::default()).is_empty());
+    }
+
+    #[test]
+    fn a_certificate_in_the_published_key_is_spelled_too() {
+        let key = SigningKey::generate(algorithm("ES256").unwrap(), &mut rand::rng()).unwrap().verifying_key();
+        let mut jwk = key.to_jwk();
+        jwk["x5c"] = serde_json::json!([STANDARD.encode(b"certificate")]);
+        let all = spellings(&key, Known { jwk: Some(&jwk), ..Known::default() });
+        let pem = all.iter().find(|s| s.name == "certificate-pem").unwrap();
+        assert_eq!(pem.bytes, b"-----BEGIN CERTIFICATE-----\nY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n");
     }
 }

@@ -219,6 +219,9 @@ impl State {
             self.run.checks.extend(findings.checks);
             self.run.windows.extend(findings.windows);
             self.run.notes.push(format!("Conformance of {name} took {} logins.", findings.logins));
+            if let Some(note) = thorough_note(name, &findings.more) {
+                self.run.notes.push(note);
+            }
             for warning in findings.warnings {
                 self.warn(ask, warning);
             }
@@ -327,4 +330,10 @@ fn exit_of(run: &Run) -> ExitCode {
         if unjudged(own) { ExitCode::Target } else { ExitCode::Ok }
     });
     checks.chain(silent).chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
+}
+
+/// What the CI budget left out, in a sentence; none where there was nothing.
+fn thorough_note(topology: &str, more: &[(String, String)]) -> Option<String> {
+    let all: Vec<String> = more.iter().map(|(id, what)| format!("{id} ({what})")).collect();
+    (!all.is_empty()).then(|| format!("Conformance of {topology}: `--budget thorough` would do more: {}.", all.join("; ")))
 }

@@ -101,7 +101,7 @@ pub(super) async fn revoke(Shared(state): Server, request: Request) -> Response 
     let Some(token) = fields.text("token").filter(|token| !token.is_empty()) else {
         return refused(Code::InvalidRequest, "token is missing");
     };
-    let terms = Terms { client: Some(&client.id), scope: None };
+    let terms = Terms { client: Some(&client.id), ..Terms::default() };
     let outcome = match state.end(token, terms).await {
         Err(Denied::Token(crate::verify::Refusal::WrongType)) => state.revoke_access(token, terms).await,
         other => other,

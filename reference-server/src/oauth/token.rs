@@ -110,7 +110,8 @@ async fn refresh(state: &State, client: &Client, fields: &Fields) -> Response {
     let Some(token) = optional(fields, "refresh_token") else {
         return refused(Code::InvalidRequest, "refresh_token is missing");
     };
-    let terms = Terms { client: Some(&client.id), scope: optional(fields, "scope") };
+    let any_client = state.has(F::UnboundRefresh);
+    let terms = Terms { client: Some(&client.id), scope: optional(fields, "scope"), any_client };
     match state.refresh(token, terms).await {
         Ok(pair) => pair_reply(state, &pair),
         Err(why) => denied(state, why),

@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use crate::clock;
+use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
 use crate::record::{Level, SkipReason};
+use crate::target::Meaning;
 
 use super::refresh::{can_delete, create_again, second_vars};
 
@@ -261,16 +263,27 @@ fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
         }
         p.admin(hook, &vars)?;
         let answer = p.present(&way, &token)?;
-        // A self-contained token may outlive its user by design; how long is the subject of revoke-user-events.
         let restored = if variant == "inactive" { p.admin("enable_user", &vars) } else { create_again(p, &vars) };
         p.judge_refusal(Some(variant), "the token of a user who is gone refused", &answer);
         p.transient();
-        if answer.accepted() {
+        // Where the profile promises an end only within some time, nothing is broken yet.
+        if answer.accepted() && p.profile().declares.revocation_bound_s.is_some_and(|bound| bound > 0.0) {
             p.at_most(Level::Should);
         }
+        other_refusal(p, variant, &answer);
         restored?;
     }
     Ok(())
+}
+
+/// A refusal that says something else than "who are you": 403 and 404 tell that the token was believed.
+fn other_refusal(p: &mut Probe<'_>, variant: &str, answer: &Answer) {
+    if answer.refused() && matches!(answer.status(), 403 | 404) && p.meaning(answer) != Some(Meaning::Denied) {
+        let text = format!("expected 401, saw {}: the token itself was believed", answer.status());
+        p.fail_told(Some(variant), "believed", "401", text, answer);
+        p.transient();
+        p.at_most(Level::Should);
+    }
 }
 
 fn unknown_subject(p: &mut Probe<'_>) -> Result<(), Stop> {

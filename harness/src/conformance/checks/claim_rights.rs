@@ -8,7 +8,7 @@ use crate::clock;
 use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
-use crate::record::Level;
+use crate::record::{Level, SkipReason};
 
 use super::issue::unclean;
 use super::refresh::second_vars;
@@ -43,7 +43,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Shared,
         cost: cost(6, 1),
         intrusive: false,
-        flaws: &[],
+        flaws: &["accept-id-token"],
         sends: "the ID token of a login to every verify way that does not take ID tokens on purpose",
         why: "ID tokens are handed to front ends and partners; where they open resources, so can those",
         remedy: "check `typ`, `aud` and the token's kind at the resource",
@@ -107,12 +107,12 @@ pub const CHECKS: &[Check] = &[
         sources: &["RFC 6749 section 6", "RFC 6749 section 10.4"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Refresh, Need::SecondClient],
-        variants: &["other-client"],
+        variants: &["other-client", "no-client"],
         isolation: Isolation::User,
         cost: cost(4, 1),
         intrusive: false,
-        flaws: &[],
-        sends: "a login by the first client, its refresh token with the second client's credentials, then with the first one's",
+        flaws: &["unbound-rt"],
+        sends: "a login by the first client, its refresh token with the second client's credentials, then with the first one's; and another one without any client",
         why: "else a token stolen from one client is refreshed by any other, with that one's rights",
         remedy: "store the client beside the refresh token, and compare; answer 400 `invalid_grant`",
         run: client_binding,
@@ -266,5 +266,33 @@ fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {
         }
     }
     p.judge_refusal(Some("other-client"), "another client's refresh token refused", &answer);
+    if answer.refused() {
+        named_error(p, "other-client", &answer, &["invalid_grant"]);
+    }
+    // And by nobody in particular: what is bound to a client that can prove itself is not given without the proof.
+    if !p.target().mentions("refresh", "client.secret") {
+        p.skip("no-client", SkipReason::NotApplicable("its client has no secret to leave out".into()));
+        return Ok(());
+    }
+    let token = p.fresh_refresh()?;
+    p.offer("no-client", &token)?;
+    let vars = p.vars().without("client.secret").without("client.id").token(token.as_str());
+    let mut answer = p.call("refresh", &vars)?;
+    answer.token = Some(token);
+    p.judge_refusal(Some("no-client"), "a refresh token refused without its client", &answer);
+    if answer.refused() {
+        named_error(p, "no-client", &answer, &["invalid_client", "invalid_grant", "invalid_request"]);
+    }
     Ok(())
+}
+
+/// The error code of RFC 6749 section 5.2: callers decide by it what to do next.
+fn named_error(p: &mut Probe<'_>, variant: &str, answer: &Answer, expected: &[&str]) {
+    let seen = answer.reply.as_ref().and_then(|r| r.json()).and_then(|j| j.get("error").cloned());
+    if !seen.as_ref().and_then(Value::as_str).is_some_and(|seen| expected.contains(&seen)) {
+        let told = seen.map_or("none".to_owned(), |seen| seen.to_string());
+        let text = format!("expected `error` {}, saw {told}", expected.join(" or "));
+        p.fail_told(Some(variant), "error-code", "the error code of the standard", text, answer);
+        p.at_most(Level::Should);
+    }
 }

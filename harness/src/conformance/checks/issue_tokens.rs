@@ -175,6 +175,9 @@ fn unique_load(p: &mut Probe<'_>) -> Result<(), Stop> {
     let all = p.crowd(workers, within, |_, worker| issue_many(worker, &vars, wanted / workers, chain))?;
     let marks: Vec<Marks> = all.into_iter().flatten().collect();
     let total = marks.len();
+    if total == 0 {
+        return Err(Stop::Inconclusive("no login of the crowd worked".into()));
+    }
     let mut by_kind: BTreeMap<&str, HashMap<String, usize>> = BTreeMap::new();
     for (kind, mark) in marks.into_iter().flatten() {
         *by_kind.entry(kind).or_default().entry(mark).or_default() += 1;
@@ -377,6 +380,9 @@ fn private_claim(claims: &Map<String, Value>) -> Option<(String, &'static str)> 
     // Hashes of OpenID Connect tokens are over tokens, not over passwords.
     const HARMLESS: &[&str] = &["at_hash", "c_hash", "s_hash"];
     claims.iter().filter(|(name, _)| !HARMLESS.contains(&name.as_str())).find_map(|(name, value)| {
+        if let Value::Object(inner) = value {
+            return private_claim(inner).map(|(inside, what)| (format!("{name}.{inside}"), what));
+        }
         let lower = name.to_ascii_lowercase();
         let by_name = NAMES.iter().find(|(part, _)| lower.contains(part)).map(|(_, what)| *what);
         // `pwd` of RFC 8176 is a method, not a password.
@@ -442,6 +448,7 @@ mod tests {
         looks(json!({"n": "4111 1111 1111 1111"}), Some("a-card-number"));
         looks(json!({"n": "4111111111111112"}), None);
         looks(json!({"amr": ["pwd"], "pwd_changed": true}), None);
+        looks(json!({"user": {"id": 7, "hash": "x"}}), Some("a-hash"));
     }
 
     #[test]

@@ -34,12 +34,16 @@ impl Genuine {
     }
 }
 
+/// The algorithm that a token's header names, where the table has it.
+pub(super) fn algorithm_of(forge: &Forge) -> Option<&'static Algorithm> {
+    forge.header.get("alg").as_ref().and_then(|v| v.as_str()).and_then(algorithm)
+}
+
 /// A genuine access token in parts. Skipped where it is not a JWT.
 pub(super) fn genuine(probe: &mut Probe<'_>) -> Result<Genuine, Stop> {
     let token = probe.access()?;
     let forge = Forge::of(&token).ok_or_else(|| Stop::needs(Need::JwtAccess))?;
-    let name = forge.header.get("alg");
-    let algorithm = name.as_ref().and_then(|v| v.as_str()).and_then(algorithm);
+    let algorithm = algorithm_of(&forge);
     Ok(Genuine { token, forge, algorithm })
 }
 

@@ -4,7 +4,9 @@ use crate::clock;
 use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::decode;
+use crate::conformance::measure::{self, Edge};
 use crate::conformance::probe::{Probe, Stop};
+use crate::conformance::session::Way;
 use crate::conformance::window;
 use crate::record::{Level, SkipReason};
 
@@ -21,12 +23,12 @@ pub const CHECKS: &[Check] = &[Check {
     sources: &["ASVS 16.2.2", "RFC 7519 section 4.1.6"],
     levels: Levels::issuing(Level::Should),
     needs: &[Need::Issue],
-    variants: &["iat", "date"],
+    variants: &["iat", "date", "cut-off"],
     isolation: Isolation::User,
-    cost: cost(CONNECTIONS as u32 + 1, 2),
+    cost: cost(CONNECTIONS as u32 + 150, 4),
     intrusive: false,
     flaws: &["skewed-worker"],
-    sends: "32 refreshes (a few logins where there are none), each over a connection of its own; compares iat and Date with the instants of sending and receiving",
+    sends: "32 refreshes (a few logins where there are none), each over a connection of its own; compares iat and Date with the instants of sending and receiving; and the end of re-signed tokens as time-exp-leeway measures it, each answer over a connection of its own",
     why: "instances whose clocks differ accept and refuse the same token by luck",
     remedy: "run a time service on every machine, and alarm on its offset",
     run: node_spread,
@@ -97,9 +99,45 @@ fn node_spread(p: &mut Probe<'_>) -> Result<(), Stop> {
             );
             p.fail(Some(variant), "spread", text);
         } else {
-            p.pass(Some(variant), "one-clock", format!("one clock explains {} answers", spread.n));
+            let text = format!(
+                "one clock explains {} answers, {:.2} to {:.2} s ahead of ours",
+                spread.n, spread.low, spread.high
+            );
+            p.pass(Some(variant), "one-clock", text);
         }
     }
+    cut_offs(p)
+}
+
+/// Whether one cut-off explains what the instances say of a token's end: measured over a connection for each answer.
+fn cut_offs(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let variant = Some("cut-off");
+    if !p.has(Need::SigningKey) {
+        p.skip("cut-off", SkipReason::Needs(Need::SigningKey.name().into()));
+        return Ok(());
+    }
+    let ways = match p.forgeable_ways() {
+        Ok(ways) => ways,
+        Err(Stop::Skip(reason)) => {
+            p.skip("cut-off", reason);
+            return Ok(());
+        }
+        Err(stop) => return Err(stop),
+    };
+    let forger = p.forger()?;
+    for way in ways.into_iter().filter(Way::usable) {
+        let bounds = measure::cut(p, &way, &forger, Edge::Exp)?.bounds;
+        if bounds.excess() > 1.0 {
+            let text = format!(
+                "`{}` accepts and refuses at the same age: its instances differ by {:.1} s at least",
+                way.name,
+                bounds.excess()
+            );
+            p.fail(variant, "spread", text);
+            return Ok(());
+        }
+    }
+    p.pass(variant, "one-clock", "one end explains all answers about tokens near their end");
     Ok(())
 }
 

@@ -49,6 +49,20 @@ pub struct Flaw {
     pub side: Side,
 }
 
+impl Flaw {
+    /// The flaws of the embedded proxy.
+    pub fn of_proxy() -> impl Iterator<Item = Flaw> {
+        crate::proxy::flaws().iter().map(|f| Flaw {
+            name: f.name,
+            breaks: f.breaks,
+            needs: &[],
+            kills: f.kills,
+            also: f.also,
+            side: Side::Proxy,
+        })
+    }
+}
+
 /// What runs, and how it is reached.
 pub struct Running {
     /// The address that is examined.

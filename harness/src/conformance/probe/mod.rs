@@ -35,6 +35,8 @@ pub enum Stop {
     Cancelled,
     /// We failed, not the target.
     Harness(String),
+    /// It must go on with nobody beside it: the engine runs it again, alone.
+    Alone,
     /// `assay forge`: this is the token that was asked for.
     Captured(String),
 }
@@ -125,6 +127,7 @@ impl<'a> Probe<'a> {
             Ok(()) | Err(Stop::Captured(_)) => {}
             Err(Stop::Skip(reason)) => self.outcome.observations.push(Observation::skip(None, reason)),
             Err(Stop::Inconclusive(why)) => self.inconclusive(None, "inconclusive", why),
+            Err(Stop::Alone) => self.outcome.postponed = true,
             Err(Stop::Cancelled) => self.inconclusive(None, "cancelled", "the run was ended before this check"),
             Err(Stop::Harness(why)) => {
                 self.outcome.observations.push(Observation::new(None, Verdict::HarnessError, "harness-error", why));
@@ -166,6 +169,14 @@ impl<'a> Probe<'a> {
     /// Skipped where the profile has none.
     pub fn resource(&self) -> Result<Way, Stop> {
         self.session.ways.iter().find(|w| w.name == "resource").cloned().ok_or_else(|| Stop::needs(Need::Resource))
+    }
+    /// What follows changes the world for everybody (it moves the server's clock): goes on only where the check runs
+    /// alone, and else ends it, to be run again later. Nothing may have been told before.
+    ///
+    /// # Errors
+    /// [`Stop::Alone`] while others run beside it.
+    pub fn alone(&self) -> Result<(), Stop> {
+        if self.session.is_alone() || self.wanted.is_some() { Ok(()) } else { Err(Stop::Alone) }
     }
     /// Values for the templates of a request: the profile's user and client, what the last login returned.
     pub fn vars(&self) -> Vars {

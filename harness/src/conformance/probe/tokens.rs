@@ -82,6 +82,59 @@ impl Probe<'_> {
         self.login()?.refresh.ok_or_else(|| Stop::needs(Need::Refresh))
     }
 
+    /// Shows the refresh operation what `make` makes of a genuine refresh token: each must be refused, cleanly, and
+    /// the genuine one be taken afterwards. Nothing where refresh tokens are no JWTs, or a command refreshes. One
+    /// session serves all checks, since its token goes on from one to the next.
+    ///
+    /// # Errors
+    /// When the run ends; findings are no errors.
+    pub fn refuse_at_refresh(&mut self, make: impl FnOnce(&str) -> Result<Vec<(String, String)>, Stop>) -> Result<(), Stop> {
+        if !(self.has(Need::Refresh) && self.has(Need::JwtRefresh)) || self.target().is_command("refresh") {
+            return Ok(());
+        }
+        let session = self.session;
+        let mut kept = session.refresh_control();
+        let Some(genuine) = (match kept.take() {
+            Some(token) => Some(token),
+            None => self.login()?.refresh,
+        }) else {
+            return Ok(());
+        };
+        let mut answers = Vec::new();
+        for (variant, token) in make(&genuine)? {
+            self.offer(&variant, &token)?;
+            // What a header or a cookie cannot carry does not travel.
+            match self.refresh(&token) {
+                Ok(answer) => answers.push((variant, answer)),
+                Err(Stop::Inconclusive(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        if self.wanted.is_some() {
+            return Ok(());
+        }
+        let control = self.refresh(&genuine)?;
+        let mut holds = control.accepted();
+        if holds {
+            let next = control.reply.as_ref().and_then(|r| self.target().tokens(r, "refresh").ok());
+            *kept = Some(next.and_then(|issued| issued.refresh).unwrap_or(genuine));
+        } else if answers.iter().all(|(_, answer)| !answer.accepted()) {
+            // A server may end a session that is tampered with: then another login is the control.
+            let again = self.fresh_refresh()?;
+            holds = self.refresh(&again)?.accepted();
+        }
+        drop(kept);
+        for (variant, answer) in answers {
+            if holds || answer.accepted() {
+                self.judge_refusal(Some(&variant), "a forged refresh token refused", &answer);
+            } else {
+                let text = "a genuine refresh token beside it was refused too, so nothing was learnt";
+                self.inconclusive(Some(&variant), "controls-refused", text);
+            }
+        }
+        Ok(())
+    }
+
     /// Presents a refresh token to the refresh operation.
     ///
     /// # Errors

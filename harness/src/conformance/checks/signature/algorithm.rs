@@ -5,9 +5,26 @@ use serde_json::{Value, json};
 use super::super::material::{genuine, row, sign};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::Stop;
-use crate::jose::{Family, algorithms};
+use crate::jose::{Family, Forge, algorithms};
 
 const NEEDS: &[Need] = &[Need::JwtAccess, Need::VerifyWay];
+
+/// Spellings of the algorithm that is none, by the names of their variants.
+const NONES: &[(&str, &str)] =
+    &[("none", "none"), ("None", "None"), ("NONE", "NONE"), ("nOnE", "nOnE"), ("none-blank", "none ")];
+
+/// An unsecured token without a signature, with junk and with the old one, each with its `kid` and without.
+fn unsigned(forge: &Forge) -> Vec<(&'static str, Forge)> {
+    let bare = forge.clone().without_header("kid");
+    vec![
+        ("", forge.clone().with_signature([])),
+        ("-junk-signature", forge.clone().with_signature(*b"assay")),
+        ("-original-signature", forge.clone()),
+        ("-no-kid", bare.clone().with_signature([])),
+        ("-no-kid-junk-signature", bare.clone().with_signature(*b"assay")),
+        ("-no-kid-original-signature", bare),
+    ]
+}
 
 pub(super) const NONE: Check = Check {
     id: "sig-alg-none",
@@ -17,41 +34,41 @@ pub(super) const NONE: Check = Check {
     levels: Levels::MUST,
     needs: NEEDS,
     variants: &[
-        "none",
-        "None",
-        "NONE",
-        "nOnE",
-        "none-blank",
-        "none-no-kid",
-        "none-no-dot",
-        "none-junk-signature",
-        "none-original-signature",
-        "None-original-signature",
-        "none-edited",
+        "none*",
+        "None*",
+        "NONE*",
+        "nOnE*",
         "empty-alg",
+        "refresh-*",
     ],
     isolation: Isolation::Shared,
-    cost: cost(50, 1),
+    cost: cost(170, 1),
     intrusive: false,
-    flaws: &["allow-none", "denylist-lowercase"],
-    sends: "the genuine claims under `alg` none, None, NONE, nOnE and `none `, without a signature, with junk and with the old one",
+    flaws: &["allow-none", "denylist-lowercase", "unverified-refresh"],
+    sends: "the genuine claims under `alg` none, None, NONE, nOnE and `none `, without a signature, with junk and with the old one, with and without `kid`; and those of a refresh token",
     why: "no key is needed: whoever can write JSON is any user",
     remedy: "verify with a fixed list of allowed algorithms; a list of forbidden ones misses a spelling",
     run: |probe| {
         let genuine = genuine(probe)?;
         let of = |alg: &str| genuine.forge.clone().header("alg", alg);
-        for (variant, alg) in
-            [("none", "none"), ("None", "None"), ("NONE", "NONE"), ("nOnE", "nOnE"), ("none-blank", "none ")]
-        {
-            probe.refuse(variant, &of(alg).with_signature([]).token())?;
+        for (name, alg) in NONES {
+            for (suffix, forge) in unsigned(&of(alg)) {
+                probe.refuse(&format!("{name}{suffix}"), &forge.token())?;
+            }
         }
-        probe.refuse("none-no-kid", &of("none").without_header("kid").with_signature([]).token())?;
         probe.refuse("none-no-dot", &of("none").signing_input())?;
-        probe.refuse("none-junk-signature", &of("none").with_signature(*b"assay").token())?;
-        probe.refuse("none-original-signature", &of("none").token())?;
-        probe.refuse("None-original-signature", &of("None").token())?;
         probe.refuse("none-edited", &of("none").claim("assay", "edited").with_signature([]).token())?;
-        probe.refuse("empty-alg", &of("").with_signature([]).token())
+        probe.refuse("empty-alg", &of("").with_signature([]).token())?;
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let mut all = Vec::new();
+            for (name, alg) in NONES {
+                for (suffix, forge) in unsigned(&parts.clone().header("alg", *alg)) {
+                    all.push((format!("refresh-{name}{suffix}"), forge.token()));
+                }
+            }
+            Ok(all)
+        })
     },
 };
 

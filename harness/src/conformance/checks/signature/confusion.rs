@@ -6,7 +6,7 @@ use super::super::material::{Genuine, genuine, public_keys};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
 use crate::jose::recover;
-use crate::jose::{Family, Hash, Known, Spelling, VerifyingKey, forge, spellings};
+use crate::jose::{Family, Forge, Hash, Known, Spelling, VerifyingKey, forge, spellings};
 use crate::record::SkipReason;
 use crate::scenario::Budget;
 
@@ -36,13 +36,13 @@ pub(super) const PUBLIC: Check = Check {
     ],
     levels: Levels::MUST,
     needs: &[Need::JwtAccess, Need::VerifyWay, Need::PublicKey],
-    variants: &["HS256-*", "HS384-*", "HS512-*"],
+    variants: &["HS256-*", "HS384-*", "HS512-*", "refresh-*"],
     isolation: Isolation::Shared,
     cost: cost(400, 3),
     intrusive: false,
     flaws: &["rs-to-hs"],
     sends: "tokens under HS256, HS384 and HS512 keyed with the public key in every spelling: the file as it is, SPKI and \
-            PKCS#1 PEM with and without line ends, DER, OpenSSH, certificate, JWK and JWKS text",
+            PKCS#1 PEM with and without line ends, DER, OpenSSH, certificate, JWK and JWKS text; and refresh tokens likewise",
     why: "the header turns a public key into a secret that everybody knows",
     remedy: "give the verifier a list with the one algorithm of the key; keep keys as typed objects, not as bytes",
     run: |probe| {
@@ -57,7 +57,16 @@ pub(super) const PUBLIC: Check = Check {
         };
         let file = keys.file.as_deref();
         let known = Known { file, jwk: jwk.as_ref(), jwks_text: keys.jwks_text.as_deref() };
-        confuse(probe, &genuine, "", &spellings(&key, known))
+        let all = spellings(&key, known);
+        confuse(probe, &genuine, "", &all)?;
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let keyed = |s: &Spelling| {
+                let forge = parts.clone().header("alg", "HS256").sign_hmac(Hash::Sha256, &s.bytes);
+                (format!("refresh-HS256-{}", s.name), forge.token())
+            };
+            Ok(all.iter().map(keyed).collect())
+        })
     },
 };
 
@@ -176,12 +185,12 @@ pub(super) const EMPTY_KEY: Check = Check {
     ],
     levels: Levels::MUST,
     needs: &[Need::JwtAccess, Need::VerifyWay],
-    variants: &["*-known-kid", "*-unknown-kid", "*-no-kid"],
+    variants: &["*-known-kid", "*-unknown-kid", "*-no-kid", "refresh-*"],
     isolation: Isolation::Shared,
     cost: cost(80, 1),
     intrusive: false,
-    flaws: &["empty-key-fallback"],
-    sends: "tokens under HMAC with a key of no bytes, NUL bytes, `null`, `undefined`, `None`; with the kid known, unknown, absent",
+    flaws: &["empty-key-fallback", "unverified-refresh"],
+    sends: "tokens under HMAC with a key of no bytes, NUL bytes, `null`, `undefined`, `None`; with the kid known, unknown, absent; and refresh tokens likewise",
     why: "a secret that was never configured, or a key that was not found, is often an empty string",
     remedy: "refuse to start without a secret of the digest's length, and to verify when no key was found",
     run: |probe| {
@@ -208,6 +217,13 @@ pub(super) const EMPTY_KEY: Check = Check {
             let absent = of().without_header("kid").sign_hmac(hash, key).token();
             probe.refuse(&format!("{name}-no-kid"), &absent)?;
         }
-        Ok(())
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let keyed = |(name, key): &(&str, &[u8])| {
+                let forge = parts.clone().header("alg", alg).sign_hmac(hash, key);
+                (format!("refresh-{name}"), forge.token())
+            };
+            Ok(keys.iter().map(keyed).collect())
+        })
     },
 };

@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::super::material::{foreign, genuine, random, row, sign};
+use super::super::material::{algorithm_of, foreign, genuine, random, row, sign};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::Stop;
 use crate::jose::forge::self_signed_certificate;
-use crate::jose::{Algorithm, thumbprint};
+use crate::jose::{Algorithm, Forge, thumbprint};
 
 const NEEDS: &[Need] = &[Need::JwtAccess, Need::VerifyWay];
 
@@ -34,8 +34,8 @@ pub(super) const JWK: Check = Check {
     isolation: Isolation::Shared,
     cost: cost(50, 5),
     intrusive: false,
-    flaws: &["trust-jwk"],
-    sends: "tokens signed by a fresh RSA, EC, Ed25519 or symmetric key that stands in the header as `jwk`",
+    flaws: &["trust-jwk", "unverified-refresh"],
+    sends: "tokens signed by a fresh RSA, EC, Ed25519 or symmetric key that stands in the header as `jwk`; access and refresh tokens",
     why: "a server that takes the key from the token accepts whatever its sender signed",
     remedy: "take keys from configuration or the issuer's JWKS only; ignore `jwk`",
     run: |probe| {
@@ -63,7 +63,16 @@ pub(super) const JWK: Check = Check {
             probe.refuse(&name, &sign(of(None).without_header("kid"), &key, algorithm)?)?;
             probe.refuse(&format!("{}-kid-of-key", algorithm.name), &sign(of(Some(&id)), &key, algorithm)?)?;
         }
-        Ok(())
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let mut all = Vec::new();
+            for algorithm in kinds(algorithm_of(&parts), &["ES256", "RS256"])? {
+                let key = foreign(algorithm)?;
+                let forge = parts.clone().header("alg", algorithm.name).header("jwk", key.verifying_key().to_jwk());
+                all.push((format!("refresh-{}", algorithm.name), sign(forge.without_header("kid"), &key, algorithm)?));
+            }
+            Ok(all)
+        })
     },
 };
 

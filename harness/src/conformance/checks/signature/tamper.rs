@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::material::{foreign, genuine, row, sign};
+use super::super::material::{algorithm_of, foreign, genuine, row, sign};
 use crate::clock;
 use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
-use crate::jose::forge;
+use crate::jose::{Forge, forge};
 use crate::record::SkipReason;
 
 const NEEDS: &[Need] = &[Need::JwtAccess, Need::VerifyWay];
@@ -30,12 +30,13 @@ pub(super) const TAMPER: Check = Check {
         "extended",
         "zeroed",
         "swapped",
+        "refresh-*",
     ],
     isolation: Isolation::Shared,
     cost: cost(60, 1),
     intrusive: false,
-    flaws: &["skip-verify"],
-    sends: "a genuine token with a claim added, a bit flipped in each segment, a cut signature, the signature of another token",
+    flaws: &["skip-verify", "unverified-refresh"],
+    sends: "a genuine token with a claim added, a bit flipped in each segment, a cut signature, the signature of another token; and a genuine refresh token changed likewise",
     why: "who can change a claim is whoever they like",
     remedy: "verify the signature over the received text before anything in it is used",
     run: |probe| {
@@ -56,6 +57,17 @@ pub(super) const TAMPER: Check = Check {
         probe.refuse("truncated-to-half", &with(&signature[..signature.len() / 2]))?;
         probe.refuse("extended", &with(&[signature, &[0][..]].concat()))?;
         probe.refuse("zeroed", &with(&vec![0; signature.len()]))?;
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let half = parts.signature[..parts.signature.len() / 2].to_vec();
+            let longer = parts.payload.get("exp").and_then(|v| v.as_i64()).unwrap_or_default() + 1;
+            Ok(vec![
+                ("refresh-payload-edited".to_owned(), parts.clone().claim("exp", longer).token()),
+                ("refresh-header-edited".to_owned(), parts.clone().header("x-assay", "edited").token()),
+                ("refresh-signature-bit".to_owned(), forge::flip_bit(token, 2, 0)),
+                ("refresh-truncated".to_owned(), parts.with_signature(half).token()),
+            ])
+        })?;
         let other = probe.login()?.access.unwrap_or_default();
         if forge::segment(&other, 1) == forge::segment(token, 1) {
             let why = "two logins in one second gave the same token".to_owned();
@@ -73,12 +85,12 @@ pub(super) const WRONG_KEY: Check = Check {
     sources: &["RFC 7515 section 5.2", "ASVS 9.1.1"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["same-kid", "no-kid", "other-claims"],
+    variants: &["same-kid", "no-kid", "other-claims", "refresh-*"],
     isolation: Isolation::Shared,
     cost: cost(12, 4),
     intrusive: false,
-    flaws: &["decode-only"],
-    sends: "well-formed tokens with the genuine header, signed by a fresh key of the same kind",
+    flaws: &["decode-only", "unverified-refresh"],
+    sends: "well-formed access and refresh tokens with the genuine header, signed by a fresh key of the same kind",
     why: "a server that decodes without verifying believes any well-formed token",
     remedy: "call the verifying function of the library with the key, never its decode-only one",
     run: |probe| {
@@ -91,7 +103,16 @@ pub(super) const WRONG_KEY: Check = Check {
         let of = || genuine.forge.clone();
         probe.refuse("same-kid", &sign(of(), &key, algorithm)?)?;
         probe.refuse("no-kid", &sign(of().without_header("kid"), &key, algorithm)?)?;
-        probe.refuse("other-claims", &sign(of().claim("assay", "other"), &key, algorithm)?)
+        probe.refuse("other-claims", &sign(of().claim("assay", "other"), &key, algorithm)?)?;
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let algorithm = algorithm_of(&parts).unwrap_or(algorithm);
+            let key = foreign(algorithm)?;
+            Ok(vec![
+                ("refresh-same-kid".to_owned(), sign(parts.clone(), &key, algorithm)?),
+                ("refresh-no-kid".to_owned(), sign(parts.without_header("kid"), &key, algorithm)?),
+            ])
+        })
     },
 };
 
@@ -113,7 +134,7 @@ pub(super) const BEFORE_CLAIMS: Check = Check {
     run: |probe| {
         let genuine = genuine(probe)?;
         let now = clock::unix() as i64;
-        let spoiled = |forge: crate::jose::Forge| {
+        let spoiled = |forge: Forge| {
             let mut signature = genuine.forge.signature.clone();
             if let Some(byte) = signature.first_mut() {
                 *byte ^= 0x55;

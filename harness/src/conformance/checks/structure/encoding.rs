@@ -1,9 +1,10 @@
 //! Is base64url read as it was written, character by character?
 
-use super::super::material::{either_way, genuine};
+use super::super::material::{either_way, genuine, random};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
-use crate::jose::forge;
+use crate::jose::{base64url, forge};
+use crate::record::SkipReason;
 
 /// Text that is no base64url, and how a variant calls it.
 const JUNK_TEXTS: &[(&str, &str)] = &[
@@ -98,12 +99,12 @@ pub(super) const PADDING: Check = Check {
     sources: &["RFC 7515 section 2", "RFC 4648 section 3.2"],
     levels: Levels::INFO,
     needs: &[Need::JwtAccess, Need::VerifyWay],
-    variants: &["signature-one", "signature-two"],
+    variants: &["signature-one", "signature-two", "header", "payload"],
     isolation: Isolation::Shared,
     cost: cost(8, 1),
     intrusive: false,
     flaws: &[],
-    sends: "a genuine token with one and with two `=` after its signature",
+    sends: "a genuine token with one and with two `=` after its signature; signed ones whose header or payload is padded",
     why: "some gateways add padding, so both answers are legitimate; a server that takes it has several texts for one token",
     remedy: "nothing need be changed; a server that knows tokens by their text should refuse padding",
     run: |probe| {
@@ -114,6 +115,32 @@ pub(super) const PADDING: Check = Check {
             let mut answers = Vec::new();
             for way in probe.ways() {
                 answers.extend(probe.present_value(&way, &token.clone().into())?);
+            }
+            either_way(probe, variant, &answers);
+        }
+        if !probe.has(Need::SigningKey) {
+            return Ok(());
+        }
+        let (Ok(forger), Ok(ways)) = (probe.forger(), probe.forgeable_ways()) else { return Ok(()) };
+        // Padding before a dot is under the signature, so that these are signed as they stand.
+        for (variant, at) in [("header", 0), ("payload", 1)] {
+            let plain = forger.forge().signing_input();
+            let (header, payload) = plain.split_once('.').unwrap_or_default();
+            let pad = |segment: &str| format!("{segment}{}", "=".repeat((4 - segment.len() % 4) % 4).as_str());
+            let padded = if at == 0 { format!("{}.{payload}", pad(header)) } else { format!("{header}.{}", pad(payload)) };
+            if padded == plain {
+                probe.skip(variant, SkipReason::NotApplicable("its length leaves nothing to pad".to_owned()));
+                continue;
+            }
+            let signature = forger
+                .key
+                .sign(forger.algorithm, padded.as_bytes(), &mut random())
+                .map_err(|e| Stop::Harness(format!("could not sign: {e}")))?;
+            let token = format!("{padded}.{}", base64url::encode(signature));
+            probe.offer(variant, &token)?;
+            let mut answers = Vec::new();
+            for way in &ways {
+                answers.push(probe.present(way, &token)?);
             }
             either_way(probe, variant, &answers);
         }

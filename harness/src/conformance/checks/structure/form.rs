@@ -31,12 +31,13 @@ pub(super) const SEGMENTS: Check = Check {
         "two-dots",
         "leading-dot",
         "trailing-dot",
+        "refresh-*",
     ],
     isolation: Isolation::Shared,
     cost: cost(80, 1),
     intrusive: false,
     flaws: &["null-sig-ok"],
-    sends: "a genuine token with segments taken away, emptied or added",
+    sends: "a genuine access token with segments taken away, emptied or added; and a genuine refresh token likewise",
     why: "an empty signature that passes makes every claim forgeable; further segments hide what was not signed",
     remedy: "split at dots, require exactly three non-empty parts, and verify the signature before anything else",
     run: |probe| {
@@ -60,7 +61,14 @@ pub(super) const SEGMENTS: Check = Check {
         for (variant, token) in &all {
             probe.refuse(variant, token)?;
         }
-        Ok(())
+        probe.refuse_at_refresh(|token| {
+            let (h, p) = (segment(token, 0), segment(token, 1));
+            Ok(vec![
+                ("refresh-two".to_owned(), format!("{h}.{p}")),
+                ("refresh-empty-signature".to_owned(), format!("{h}.{p}.")),
+                ("refresh-four".to_owned(), format!("{token}.{}", segment(token, 2))),
+            ])
+        })
     },
 };
 

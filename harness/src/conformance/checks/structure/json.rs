@@ -11,6 +11,7 @@ use crate::conformance::forger::Forger;
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
 use crate::jose::Part;
+use crate::record::Level;
 
 const NEEDS: &[Need] = &[Need::JwtAccess, Need::SigningKey, Need::VerifyWay];
 
@@ -97,7 +98,7 @@ fn either(probe: &mut Probe<'_>, variant: &str, token: &str) -> Result<(), Stop>
     let accepted = answers.iter().filter(|a| a.accepted()).count();
     if let Some(crash) = answers.iter().find(|a| !a.accepted() && !a.refused()) {
         probe.fail_seen(Some(variant), &finding, "accepted or cleanly refused", crash);
-        probe.at_most(crate::record::Level::Should);
+        probe.at_most(Level::Should);
     } else if accepted == 0 || accepted == answers.len() {
         probe.pass(Some(variant), &finding, format!("every way agrees; {finding}"));
     } else {
@@ -150,7 +151,7 @@ pub(super) const ENCODING: Check = Check {
     cost: cost(50, 1),
     intrusive: false,
     flaws: &["sniff-encoding"],
-    sends: "signed tokens whose header or payload is UTF-16, UTF-32, invalid or overlong UTF-8",
+    sends: "signed tokens whose header or payload is UTF-16, UTF-32, behind a byte order mark (a weakness, no more), invalid or overlong UTF-8",
     why: "a parser that guesses the encoding reads other members than the one before it did",
     remedy: "decode as UTF-8 strictly, then parse text, never bytes (Python's `json.loads` guesses on bytes)",
     run: |probe| {
@@ -164,6 +165,14 @@ pub(super) const ENCODING: Check = Check {
             let token = forger.sign(forger.forge().raw_header(widen(&header, unit, little)))?;
             probe.refuse_signed(&format!("header-{name}"), &token)?;
         }
+        // RFC 8259 section 8.1: nobody may send a byte order mark, and a parser may ignore one.
+        const BOM: &[u8] = b"\xef\xbb\xbf";
+        let token = forger.sign(forger.forge().raw_payload([BOM, &payload].concat()))?;
+        probe.refuse_signed("payload-bom", &token)?;
+        probe.at_most(Level::Should);
+        let token = forger.sign(forger.forge().raw_header([BOM, &header].concat()))?;
+        probe.refuse_signed("header-bom", &token)?;
+        probe.at_most(Level::Should);
         // A further member with a lone continuation byte, and with an overlong "a".
         for (name, bytes) in [("invalid-utf-8", &b"\x80"[..]), ("overlong-utf-8", b"\xc1\xa1")] {
             let member = [&b",\"assay\":\""[..], bytes, b"\"}"].concat();

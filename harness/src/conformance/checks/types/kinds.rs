@@ -80,12 +80,12 @@ pub(super) const SCOPE: Check = Check {
     sources: &["RFC 6749 section 3.3", "RFC 6750 section 3.1", "RFC 9068 section 2.2.3"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["longer", "prefixed", "upper-case", "other-separator", "inside-object", "empty", "array-of-longer"],
+    variants: &["longer", "prefixed", "upper-case", "other-separator", "inside-object", "empty", "array-of-longer", "twice"],
     isolation: Isolation::Shared,
     cost: cost(30, 1),
     intrusive: false,
     flaws: &["substring-scope"],
-    sends: "signed tokens whose scope contains the needed word as a part of another, in upper case, behind a comma, in an object",
+    sends: "signed tokens whose scope contains the needed word as a part of another, in upper case, behind a comma, in an object; and two scopes, the last without the right",
     why: "a search for the word in the text gives the right to whoever has a longer one",
     remedy: "split at single blanks and compare whole words, case-sensitively",
     run: |probe| {
@@ -136,7 +136,9 @@ pub(super) const SCOPE: Check = Check {
             let token = Value::from(forger.with_claim(name, value.clone())?);
             probe.expect(Some(variant), &token, &ways, Expect::Refused, Control::Resigned)?;
         }
-        Ok(())
+        // The last of two members counts, or the token is refused: either way there is no right in it.
+        let twice = forger.sign(forger.forge().claim(name, own).duplicate_claim(name, "assay-none", false))?;
+        probe.expect(Some("twice"), &Value::from(twice), &ways, Expect::Refused, Control::Resigned)
     },
 };
 

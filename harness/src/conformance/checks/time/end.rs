@@ -1,0 +1,328 @@
+//! Is a token refused after its end, whatever its end is, and not before?
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::material::all_refused;
+use super::{Watch, end_of, forging, life, usable, watch};
+use crate::clock;
+use crate::conformance::answer::Answer;
+use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::measure::{self, Edge};
+use crate::conformance::probe::{Control, Expect, Probe, Stop};
+use crate::conformance::session::Way;
+use crate::record::Level;
+use crate::scenario::Budget;
+
+pub(super) const EXP_REJECTED: Check = Check {
+    id: "time-exp-rejected",
+    group: "TIME",
+    requirement: "a token is refused five minutes after its exp, and at its declared leeway plus two seconds",
+    sources: &["RFC 7519 section 4.1.4", "ASVS 9.2.1"],
+    levels: Levels::MUST,
+    needs: &[Need::VerifyWay, Need::ForgeOrWait],
+    variants: &["past-301", "past-leeway", "past-day", "waited", "clock-moved"],
+    isolation: Isolation::Shared,
+    cost: cost(12, 3),
+    intrusive: false,
+    flaws: &["ignore-exp"],
+    sends: "re-signed genuine tokens that ended 301 s, a day, and the declared leeway plus 2 s ago; without the key, a genuine token after its end: by waiting, or with the server's clock moved",
+    why: "an end that nobody looks at makes every stolen token good for ever",
+    remedy: "turn the check of `exp` on in the JWT library, and require the claim",
+    run: exp_rejected,
+};
+
+pub(super) const EXP_MISSING: Check = Check {
+    id: "time-exp-missing",
+    group: "TIME",
+    requirement: "a token without exp is refused",
+    sources: &["RFC 9068 section 2.2", "GO-2026-5732"],
+    levels: Levels::SHOULD.rfc9068(Level::Must),
+    needs: &[Need::VerifyWay, Need::SigningKey],
+    variants: &["absent"],
+    isolation: Isolation::Shared,
+    cost: cost(6, 1),
+    intrusive: false,
+    flaws: &["exp-optional"],
+    sends: "a re-signed genuine token from which `exp` was taken",
+    why: "an issuer's mistake (or a token for another purpose under the same key) becomes a token without end",
+    remedy: "name `exp` among the claims that the JWT library must find",
+    run: exp_missing,
+};
+
+pub(super) const EXP_FALSY: Check = Check {
+    id: "time-exp-falsy",
+    group: "TIME",
+    requirement: "exp 0, -1 and -0.0 are ends in the past, not absent",
+    sources: &["RFC 7519 section 4.1.4"],
+    levels: Levels::MUST,
+    needs: &[Need::VerifyWay, Need::SigningKey],
+    variants: &["zero", "minus-one", "minus-zero"],
+    isolation: Isolation::Shared,
+    cost: cost(14, 1),
+    intrusive: false,
+    flaws: &["if-exp-truthy"],
+    sends: "re-signed tokens whose `exp` is 0, -1 and -0.0",
+    why: "`if exp:` reads 0 as no end at all",
+    remedy: "test whether the claim is there, not whether it is truthy",
+    run: exp_falsy,
+};
+
+pub(super) const EXP_EXTREME: Check = Check {
+    id: "time-exp-extreme",
+    group: "TIME",
+    requirement: "extreme values of exp revive no token that ended, and bring no server error (which weighs less)",
+    sources: &["RFC 7519 section 2"],
+    levels: Levels::MUST,
+    needs: &[Need::VerifyWay, Need::SigningKey],
+    variants: &["year-2126", "year-10000", "milliseconds", "2^53", "2^53-minus", "2^63", "2^64-past", "negative", "wraps-32", "wraps-64"],
+    isolation: Isolation::Shared,
+    cost: cost(30, 1),
+    intrusive: false,
+    flaws: &["int-wrap", "crash-year-10000"],
+    sends: "re-signed tokens whose `exp` is now plus 100 years, in the year 10000, in milliseconds, 2^53, 2^63, 2^64 plus a past instant; and ends before 1970 whose low 32 or 64 bits say five minutes from now",
+    why: "dates beyond the range of a date type crash, and an integer that wraps makes a past end a future one",
+    remedy: "compare numbers, not dates, with saturating arithmetic; refuse what does not fit",
+    run: exp_extreme,
+};
+
+pub(super) const EXP_FRACTION: Check = Check {
+    id: "time-exp-fraction",
+    group: "TIME",
+    requirement: "a fractional exp is understood, and honoured within a second",
+    sources: &["RFC 7519 section 2"],
+    levels: Levels::SHOULD,
+    needs: &[Need::VerifyWay, Need::SigningKey],
+    variants: &["future", "past", "within-a-second-*"],
+    isolation: Isolation::Shared,
+    cost: cost(150, 6),
+    intrusive: false,
+    flaws: &["int-only-crash"],
+    sends: "re-signed tokens whose `exp` has a fraction, one ahead and one ten minutes past; then twins every 25 ms across an end at half a second",
+    why: "NumericDate may have a fraction; a verifier that cannot read one refuses good tokens, or takes the claim for absent",
+    remedy: "read `exp` as a floating-point number",
+    run: exp_fraction,
+};
+
+pub(super) const EXP_NOT_EARLY: Check = Check {
+    id: "time-exp-not-early",
+    group: "TIME",
+    requirement: "a token is accepted until a second before its exp",
+    sources: &["RFC 7519 section 4.1.4"],
+    levels: Levels::SHOULD,
+    needs: &[Need::VerifyWay, Need::ForgeOrWait],
+    variants: &["60-s-left", "last-second"],
+    isolation: Isolation::Shared,
+    cost: cost(8, 2),
+    intrusive: false,
+    flaws: &["early-expiry"],
+    sends: "a re-signed token with 60 s left, and one with little more than a second; without the key, a genuine one in its last seconds",
+    why: "callers plan their refresh by exp; a server that ends tokens earlier turns them away without warning",
+    remedy: "subtract nothing from exp; let callers refresh ahead of time instead",
+    run: exp_not_early,
+};
+
+fn exp_rejected(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let Some(forger) = forging(p)? else { return genuine_rejected(p) };
+    let now = clock::unix().floor() as i64;
+    p.refuse_signed("past-301", &forger.ending(now - 301)?)?;
+    p.refuse_signed("past-day", &forger.ending(now - 86_400)?)?;
+    if let Some(leeway) = p.profile().declares.leeway_s {
+        p.refuse_signed("past-leeway", &forger.ending(now - leeway.ceil() as i64 - 2)?)?;
+    }
+    Ok(())
+}
+
+/// A genuine token, shown after its end: without the key only waiting helps, or the server's clock.
+fn genuine_rejected(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let ways = usable(p)?;
+    let sample = p.access()?;
+    match watch(p, life(p, &sample))? {
+        Watch::Wait(life) => exp_waited(p, &ways, life),
+        Watch::Clock => exp_clocked(p, &ways),
+    }
+}
+
+/// The server's clock is moved five minutes past the end of a genuine token.
+fn exp_clocked(p: &mut Probe<'_>, ways: &[Way]) -> Result<(), Stop> {
+    p.alone()?;
+    let token = p.login()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+    p.offer("clock-moved", &token)?;
+    let step = (end_of(&token, life(p, &token)) + 301.0 - clock::unix()).ceil();
+    p.admin("advance_clock", &p.vars().set("seconds", step as i64))?;
+    let mut answers: Vec<Answer> = Vec::new();
+    let seen = (|| {
+        for way in ways {
+            answers.push(p.present(way, &token)?);
+        }
+        // The move itself may have broken the server: a token of the new present must work.
+        let fresh = p.login()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+        for way in ways {
+            if !p.present(way, &fresh)?.accepted() {
+                return Err(Stop::Inconclusive(format!(
+                    "`{}` refuses a fresh token after the clock was moved",
+                    way.operation
+                )));
+            }
+        }
+        Ok(())
+    })();
+    measure::restore(p, step)?;
+    seen?;
+    all_refused(p, "clock-moved", "refused five minutes after its end", &answers);
+    p.transient();
+    Ok(())
+}
+
+fn exp_waited(p: &mut Probe<'_>, ways: &[Way], life: f64) -> Result<(), Stop> {
+    let token = p.login()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+    let exp = end_of(&token, Some(life));
+    p.offer("waited", &token)?;
+    let leeway = p.profile().declares.leeway_s;
+    let longest = if p.session.budget == Budget::Ci { leeway.unwrap_or(15.0).min(30.0) + 2.0 } else { 301.0 };
+    p.allow(Duration::from_secs_f64(life + longest));
+    for age in [leeway.unwrap_or(0.0) + 2.0, longest] {
+        let wait = exp + age - clock::unix();
+        if wait > 0.0 {
+            p.pause(Duration::from_secs_f64(wait), "a token's end")?;
+        }
+        let mut accepted = false;
+        for way in ways {
+            accepted |= p.present(way, &token)?.accepted();
+        }
+        if !accepted || leeway.is_some() || age >= 300.0 {
+            p.expect(Some("waited"), &Value::String(token), ways, Expect::Refused, Control::Genuine)?;
+            return Ok(());
+        }
+    }
+    let text = format!(
+        "still accepted {longest:.0} s after its end; whether it ends within five minutes needs --budget thorough"
+    );
+    p.inconclusive(Some("waited"), "still-accepted", text);
+    Ok(())
+}
+
+fn exp_missing(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let forger = p.forger()?;
+    let token = forger.sign(forger.forge().without_claim("exp"))?;
+    p.refuse_signed("absent", &token)
+}
+
+fn exp_falsy(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let forger = p.forger()?;
+    for (variant, text) in [("zero", "0"), ("minus-one", "-1"), ("minus-zero", "-0.0")] {
+        let token = forger.sign(forger.forge().claim_text("exp", text))?;
+        p.refuse_signed(variant, &token)?;
+    }
+    Ok(())
+}
+
+fn exp_extreme(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let forger = p.forger()?;
+    let now = clock::unix().floor() as i64;
+    let wrapped = (1_u128 << 64) + (now as u128 - 3_600);
+    // What lies in the future may be taken or refused; only a server error is a fault.
+    let either = [
+        ("year-2126", (now + 100 * 31_556_952).to_string()),
+        ("year-10000", "253402300800".to_owned()),
+        ("milliseconds", ((now + 300) * 1_000).to_string()),
+        ("2^53", "9007199254740993".to_owned()),
+        ("2^53-minus", "9007199254740991".to_owned()),
+        ("2^63", "9223372036854775808".to_owned()),
+        ("2^64-past", wrapped.to_string()),
+    ];
+    for (variant, text) in either {
+        let token = forger.sign(forger.forge().claim_text("exp", &text))?;
+        p.never_crash(variant, &token, Control::Resigned)?;
+    }
+    // Ends before 1970, of which the low bits say five minutes from now.
+    let soon = i128::from(now) + 300;
+    let revived = [
+        ("negative", "-9223372036854775809".to_owned()),
+        ("wraps-32", (soon - (1_i128 << 32)).to_string()),
+        ("wraps-64", (soon - (1_i128 << 64)).to_string()),
+    ];
+    for (variant, text) in revived {
+        p.refuse_signed(variant, &forger.sign(forger.forge().claim_text("exp", &text))?)?;
+    }
+    Ok(())
+}
+
+fn exp_fraction(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let forger = p.forger()?;
+    let now = clock::unix().floor() as i64;
+    p.accept_signed("future", &forger.sign(forger.forge().claim_text("exp", &format!("{}.4", now + 300)))?)?;
+    p.refuse_signed("past", &forger.sign(forger.forge().claim_text("exp", &format!("{}.4", now - 600)))?)?;
+    if !p.clean() {
+        return Ok(());
+    }
+    for way in p.forgeable_ways()?.into_iter().filter(Way::usable) {
+        let (whole, half) = (measure::cut(p, &way, &forger, Edge::Exp)?, measure::cut(p, &way, &forger, Edge::ExpHalf)?);
+        let variant = format!("within-a-second-{}", way.name);
+        let variant = Some(variant.as_str());
+        let (whole, half) = (whole.bounds, half.bounds);
+        if !whole.closed() || half.contradictions > 0 || half.n == 0 {
+            p.inconclusive(variant, "not-bracketed", "the end of acceptance was not bracketed");
+        } else if half.closed() {
+            p.pass(variant, "within", format!("half a second moves the end by {:.2} s", half.middle() - whole.middle() + 0.5));
+        } else {
+            let (finding, when) = if half.low.is_finite() { ("late", "later") } else { ("early", "earlier") };
+            p.fail(variant, finding, format!("an end with a fraction counts more than a second {when} than it says"));
+        }
+    }
+    Ok(())
+}
+
+fn exp_not_early(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let ways = usable(p)?;
+    if let Some(forger) = forging(p)? {
+        let token = forger.ending(clock::unix().ceil() as i64 + 60)?;
+        p.accept_signed("60-s-left", &token)?;
+        let mut forgeable = Vec::new();
+        for way in ways {
+            if p.resigned_accepted(&way)? {
+                forgeable.push(way);
+            }
+        }
+        let exp = clock::unix().ceil() + 2.0;
+        return last_second(p, &forgeable, &forger.ending(exp as i64)?, exp);
+    }
+    let sample = p.access()?;
+    match watch(p, life(p, &sample))? {
+        Watch::Wait(life) => {
+            p.allow(Duration::from_secs_f64(life));
+            let token = p.login()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+            let exp = end_of(&token, Some(life));
+            last_second(p, &ways, &token, exp)
+        }
+        // The edge itself is measured by moving the clock, in time-exp-leeway; here the present must be the server's.
+        Watch::Clock => Err(Stop::not_applicable("genuine tokens outlive the budget; time-exp-leeway moves the clock")),
+    }
+}
+
+/// Shows a token until a second before its end.
+fn last_second(p: &mut Probe<'_>, ways: &[Way], token: &str, exp: f64) -> Result<(), Stop> {
+    p.offer("last-second", token)?;
+    let wait = exp - 1.35 - clock::unix();
+    if wait > 0.0 {
+        p.pause(Duration::from_secs_f64(wait), "a token's last second")?;
+    }
+    for way in ways {
+        let answer = p.present(way, token)?;
+        let left = exp - clock::unix_at(answer.received);
+        if answer.accepted() {
+            continue;
+        }
+        if left < 1.0 {
+            p.inconclusive(Some("last-second"), "too-late", "the answer came less than a second before the end");
+        } else {
+            let summary = format!("`{}`: {} with {left:.1} s left", way.operation, answer.describe());
+            p.fail_told(Some("last-second"), "early", "accepted until a second before its end", summary, &answer);
+            p.transient();
+        }
+        return Ok(());
+    }
+    p.pass(Some("last-second"), "accepted", "accepted with little more than a second left");
+    Ok(())
+}
