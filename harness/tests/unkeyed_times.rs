@@ -18,8 +18,7 @@ struct Server {
 
 fn serve(flaws: &[&str], access: Duration) -> Server {
     let flaws: Vec<_> = flaws.iter().map(|f| f.parse().unwrap()).collect();
-    let config =
-        Config { flaws: FlawSet::of(&flaws), hash: Hash::None, access_lifetime: access, ..Config::default() };
+    let config = Config { flaws: FlawSet::of(&flaws), hash: Hash::None, access_lifetime: access, ..Config::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let app = reference_server::app(config).unwrap();
     let listen = |router: axum::Router| {
@@ -88,7 +87,8 @@ fn a_moved_clock_shows_tokens_without_end_long_leeways_and_verdicts_that_are_kep
 
 #[test]
 fn tokens_of_a_few_seconds_are_waited_for() {
-    let ids = ["time-exp-rejected", "time-exp-leeway", "time-exp-boundary", "time-exp-not-early", "time-cached-verdict"];
+    let ids =
+        ["time-exp-rejected", "time-exp-leeway", "time-exp-boundary", "time-exp-not-early", "time-cached-verdict"];
     let findings = examined(&[], Duration::from_secs(3), false, &ids);
     for check in &findings.checks {
         assert!(matches!(check.verdict, Verdict::Pass | Verdict::Inconclusive), "{}: {}", check.id, check.summary);

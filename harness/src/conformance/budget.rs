@@ -13,7 +13,10 @@ const MORE: &[(&str, &str)] = &[
     ("time-exp-leeway", "without the signing key: waits for tokens of up to an hour, to five minutes past their end"),
     ("time-exp-boundary", "without the signing key: waits for tokens of up to an hour"),
     ("time-exp-not-early", "without the signing key: waits for tokens of up to an hour"),
-    ("time-cached-verdict", "without the signing key: waits for tokens of up to an hour; leeways of up to five minutes"),
+    (
+        "time-cached-verdict",
+        "without the signing key: waits for tokens of up to an hour; leeways of up to five minutes",
+    ),
     ("time-refresh-exp", "without the signing key: waits for refresh tokens of up to an hour"),
     ("refresh-old-rejected", "a declared grace of up to ten minutes is waited out"),
     ("refresh-reuse-family", "a declared grace of up to ten minutes is waited out"),

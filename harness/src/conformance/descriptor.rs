@@ -226,12 +226,10 @@ impl Need {
             Need::JwtRefresh => ("jwt-refresh", "refresh tokens that are JWTs (`tokens.refresh.format: jwt`)"),
             Need::SigningKey => ("signing-key", "`keys.sign` in the profile"),
             Need::PublicKey => ("public-key", "`keys.verify` or `operations.keys` in the profile"),
-            Need::ForgeOrWait => {
-                (
-                    "signing-key-or-short-lifetime",
-                    "`keys.sign` in the profile, a lifetime that fits the budget, or `admin.advance_clock`",
-                )
-            }
+            Need::ForgeOrWait => (
+                "signing-key-or-short-lifetime",
+                "`keys.sign` in the profile, a lifetime that fits the budget, or `admin.advance_clock`",
+            ),
             Need::Listener => ("listener", "a target on loopback, where Assay listens for its calls"),
             Need::SecondUser => ("second-user", "`second_user` in the profile"),
             Need::SecondClient => ("second-client", "`second_client` in the profile"),

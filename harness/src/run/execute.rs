@@ -335,5 +335,6 @@ fn exit_of(run: &Run) -> ExitCode {
 /// What the CI budget left out, in a sentence; none where there was nothing.
 fn thorough_note(topology: &str, more: &[(String, String)]) -> Option<String> {
     let all: Vec<String> = more.iter().map(|(id, what)| format!("{id} ({what})")).collect();
-    (!all.is_empty()).then(|| format!("Conformance of {topology}: `--budget thorough` would do more: {}.", all.join("; ")))
+    (!all.is_empty())
+        .then(|| format!("Conformance of {topology}: `--budget thorough` would do more: {}.", all.join("; ")))
 }

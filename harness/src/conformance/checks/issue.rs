@@ -513,7 +513,11 @@ fn lifetime(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 /// What none of `n` leaves open, at 95 % confidence.
 fn bound(n: usize) -> String {
-    if n < 4 { String::new() } else { format!(" (below {:.2} % of tokens differ, with 95 % confidence)", 300.0 / n as f64) }
+    if n < 4 {
+        String::new()
+    } else {
+        format!(" (below {:.2} % of tokens differ, with 95 % confidence)", 300.0 / n as f64)
+    }
 }
 
 /// How long a login may take before a check that needs many of them does with fewer.

@@ -365,7 +365,8 @@ fn spoilt(kind: Option<BodyKind>, text: &str, secret: &str) -> Vec<(&'static str
             out.push(("content-type", text.as_bytes().to_vec(), Some("text/plain")));
             out.push(("empty-body", Vec::new(), None));
             out.push(("missing-field", missing.into_bytes(), None));
-            let twice = name.as_ref().map(|name| format!("{{{}:\"assay-wrong-1\",{}", Value::from(name.as_str()), &text[1..]));
+            let twice =
+                name.as_ref().map(|name| format!("{{{}:\"assay-wrong-1\",{}", Value::from(name.as_str()), &text[1..]));
             out.extend(twice.map(|twice| ("duplicate-field", twice.into_bytes(), None)));
             out.push(("array-body", format!("[{text}]").into_bytes(), None));
             out.push(("array-field", with(json!([secret])).into_bytes(), None));

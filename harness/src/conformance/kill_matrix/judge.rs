@@ -178,7 +178,9 @@ fn sort(flaw: &Flaw, clean: &BTreeMap<String, CheckRecord>, flawed: &BTreeMap<St
                     sorted.absent.insert(id.clone());
                 }
                 let noisy = record.finding == "noisy" || before.finding == "noisy";
-                if (record.level == Level::Info || noisy) && [record.verdict, before.verdict].contains(&Verdict::Inconclusive) {
+                if (record.level == Level::Info || noisy)
+                    && [record.verdict, before.verdict].contains(&Verdict::Inconclusive)
+                {
                     sorted.undecided.insert(id.clone());
                 }
                 sorted.missed.insert(id.clone(), seen());

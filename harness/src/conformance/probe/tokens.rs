@@ -88,7 +88,10 @@ impl Probe<'_> {
     ///
     /// # Errors
     /// When the run ends; findings are no errors.
-    pub fn refuse_at_refresh(&mut self, make: impl FnOnce(&str) -> Result<Vec<(String, String)>, Stop>) -> Result<(), Stop> {
+    pub fn refuse_at_refresh(
+        &mut self,
+        make: impl FnOnce(&str) -> Result<Vec<(String, String)>, Stop>,
+    ) -> Result<(), Stop> {
         if !(self.has(Need::Refresh) && self.has(Need::JwtRefresh)) || self.target().is_command("refresh") {
             return Ok(());
         }

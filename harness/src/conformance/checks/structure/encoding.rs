@@ -127,7 +127,8 @@ pub(super) const PADDING: Check = Check {
             let plain = forger.forge().signing_input();
             let (header, payload) = plain.split_once('.').unwrap_or_default();
             let pad = |segment: &str| format!("{segment}{}", "=".repeat((4 - segment.len() % 4) % 4).as_str());
-            let padded = if at == 0 { format!("{}.{payload}", pad(header)) } else { format!("{header}.{}", pad(payload)) };
+            let padded =
+                if at == 0 { format!("{}.{payload}", pad(header)) } else { format!("{header}.{}", pad(payload)) };
             if padded == plain {
                 probe.skip(variant, SkipReason::NotApplicable("its length leaves nothing to pad".to_owned()));
                 continue;

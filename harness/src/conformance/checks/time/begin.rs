@@ -73,4 +73,3 @@ fn iat_future(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.pass(None, &finding, format!("a token issued a day ahead: {finding}"));
     Ok(())
 }
-

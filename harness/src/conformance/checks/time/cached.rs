@@ -89,7 +89,11 @@ fn exp_arms(p: &mut Probe<'_>, forger: &Forger, ends: &[(Way, f64)]) -> Result<(
     for (((way, _), twin), old) in ends.iter().zip(&twins).zip(&polled) {
         let (fresh, old) = (p.present(way, twin)?, p.present(way, old)?);
         if old.accepted() && fresh.accepted() {
-            p.inconclusive(Some("exp"), "not-ended", "a second and more after its end even a token never shown is accepted");
+            p.inconclusive(
+                Some("exp"),
+                "not-ended",
+                "a second and more after its end even a token never shown is accepted",
+            );
             return Ok(());
         }
         if old.accepted() {
@@ -195,8 +199,10 @@ fn both(p: &mut Probe<'_>, ways: &[Way], polled: &str, twin: &str) -> Result<(),
         let (fresh, old) = (p.present(way, twin)?, p.present(way, polled)?);
         match (fresh.accepted(), old.accepted()) {
             (false, true) => {
-                let summary =
-                    format!("`{}` still accepts a token after its end that was shown before, but not its twin", way.name);
+                let summary = format!(
+                    "`{}` still accepts a token after its end that was shown before, but not its twin",
+                    way.name
+                );
                 p.fail_told(variant, "kept", "the end honoured for a token that was seen before", summary, &old);
                 return Ok(());
             }

@@ -76,7 +76,18 @@ pub(super) const EXP_EXTREME: Check = Check {
     sources: &["RFC 7519 section 2"],
     levels: Levels::MUST,
     needs: &[Need::VerifyWay, Need::SigningKey],
-    variants: &["year-2126", "year-10000", "milliseconds", "2^53", "2^53-minus", "2^63", "2^64-past", "negative", "wraps-32", "wraps-64"],
+    variants: &[
+        "year-2126",
+        "year-10000",
+        "milliseconds",
+        "2^53",
+        "2^53-minus",
+        "2^63",
+        "2^64-past",
+        "negative",
+        "wraps-32",
+        "wraps-64",
+    ],
     isolation: Isolation::Shared,
     cost: cost(30, 1),
     intrusive: false,
@@ -258,14 +269,19 @@ fn exp_fraction(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Ok(());
     }
     for way in p.forgeable_ways()?.into_iter().filter(Way::usable) {
-        let (whole, half) = (measure::cut(p, &way, &forger, Edge::Exp)?, measure::cut(p, &way, &forger, Edge::ExpHalf)?);
+        let (whole, half) =
+            (measure::cut(p, &way, &forger, Edge::Exp)?, measure::cut(p, &way, &forger, Edge::ExpHalf)?);
         let variant = format!("within-a-second-{}", way.name);
         let variant = Some(variant.as_str());
         let (whole, half) = (whole.bounds, half.bounds);
         if !whole.closed() || half.contradictions > 0 || half.n == 0 {
             p.inconclusive(variant, "not-bracketed", "the end of acceptance was not bracketed");
         } else if half.closed() {
-            p.pass(variant, "within", format!("half a second moves the end by {:.2} s", half.middle() - whole.middle() + 0.5));
+            p.pass(
+                variant,
+                "within",
+                format!("half a second moves the end by {:.2} s", half.middle() - whole.middle() + 0.5),
+            );
         } else {
             let (finding, when) = if half.low.is_finite() { ("late", "later") } else { ("early", "earlier") };
             p.fail(variant, finding, format!("an end with a fraction counts more than a second {when} than it says"));
