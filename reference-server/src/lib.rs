@@ -20,6 +20,11 @@
 //! | `GET /.well-known/jwks.json` | | the public keys |
 //! | `GET /healthz`, `/metrics`, `/openapi.json` | | 200; OpenMetrics; the description of all this |
 //!
+//! # Stores
+//! `--store`, or `store:` in the configuration file: `memory`; `redb:FILE`; `postgres://..` with the feature `postgres`; `redis://..` with the
+//! feature `redis`; or the name of a place where one of these stands, `env:NAME` or `file:PATH`. Each keeps the same promises: a used or
+//! revoked token stays so, and of any number of simultaneous uses one wins. [`App::prepare`] reaches the store and says what is wrong with it.
+//!
 //! # Admin hooks
 //! On a second port (`--admin-port`), all `POST` with a JSON body where none is named:
 //!

@@ -74,9 +74,9 @@ pub(crate) enum Store {
     Memory(Memory),
     Embedded(Embedded),
     #[cfg(feature = "postgres")]
-    Postgres(postgres::Postgres),
+    Postgres(Box<postgres::Postgres>),
     #[cfg(feature = "redis")]
-    Redis(redis::Redis),
+    Redis(Box<redis::Redis>),
 }
 
 /// The same call on whichever it is.
@@ -100,9 +100,13 @@ impl Store {
             StoreConfig::Memory => Ok(Self::Memory(Memory::new())),
             StoreConfig::File(path) => Embedded::open(path).map(Self::Embedded),
             #[cfg(feature = "postgres")]
-            StoreConfig::Postgres(url) => postgres::Postgres::new(url).map(Self::Postgres).map_err(StoreError),
+            StoreConfig::Postgres(url) => {
+                postgres::Postgres::new(url).map(|store| Self::Postgres(Box::new(store))).map_err(StoreError)
+            }
             #[cfg(feature = "redis")]
-            StoreConfig::Redis(url) => redis::Redis::new(url).map(Self::Redis).map_err(StoreError),
+            StoreConfig::Redis(url) => {
+                redis::Redis::new(url).map(|store| Self::Redis(Box::new(store))).map_err(StoreError)
+            }
             #[cfg(not(all(feature = "postgres", feature = "redis")))]
             other => Err(StoreError(format!("{other:?} was not built in"))),
         }
