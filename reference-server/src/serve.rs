@@ -171,7 +171,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(source) => return tell(&StartError::Io { what: "cannot start threads".to_owned(), source }),
     };
-    let outcome = runtime.block_on(serve(config, args.port, args.admin_port, interrupted()));
+    let outcome = runtime.block_on(async { serve(config, args.port, args.admin_port, interrupted()).await });
     runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -179,15 +179,21 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-async fn interrupted() {
+/// Done at SIGINT or SIGTERM. They are caught from the call on, which comes before the ready line: whoever has read that may send one.
+fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = term.recv() => {}
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async move {
+        let [interrupt, terminate] = signals;
+        let caught = async |signal: std::io::Result<tokio::signal::unix::Signal>| match signal {
+            Ok(mut signal) => _ = signal.recv().await,
+            // Then the signal does what it does without us.
+            Err(_) => std::future::pending().await,
+        };
+        tokio::select! {
+            () = caught(interrupt) => {}
+            () = caught(terminate) => {}
+        }
     }
 }
 

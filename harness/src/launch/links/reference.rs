@@ -16,7 +16,7 @@ const SETTINGS: &[Setting] = &[
     Setting { name: "access-lifetime", default: "", what: "lifetime of an access token, such as `5m`" },
     Setting { name: "refresh-lifetime", default: "", what: "lifetime of a refresh token, such as `24h`" },
     Setting { name: "absolute-lifetime", default: "", what: "when a session ends, however often it is refreshed" },
-    Setting { name: "store", default: "", what: "where used and revoked tokens are kept: memory or redb:FILE" },
+    Setting { name: "store", default: "", what: "where used and revoked tokens are kept, as for assay serve --store" },
     Setting { name: "config", default: "", what: "its configuration file" },
     Setting { name: "rate-limit", default: "", what: "token requests that one user or client may make in a second" },
     Setting { name: "rotate", default: "", what: "whether a refresh gives a new refresh token; on if absent" },
