@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::target::{Target, Vars};
-use crate::wire::{Connection, TlsOptions, encode};
+use crate::wire::{Connection, encode};
 
 /// The longest that a hook may take: a restart is the slowest.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -19,7 +19,7 @@ pub(super) fn run(target: &Target, hook: &str, vars: &Vars) -> Result<(), String
         .map_err(|e| e.to_string())?;
     let bytes = encode(&request, endpoint);
     let head = request.method() == http::Method::HEAD;
-    let reply = Connection::open(endpoint, &TlsOptions::default(), DEADLINE)
+    let reply = Connection::open(endpoint, &target.tls, DEADLINE)
         .and_then(|mut connection| connection.exchange(&bytes, head, DEADLINE))
         .map_err(|e| e.to_string())?;
     if target.hook_accepted(hook, &reply) {

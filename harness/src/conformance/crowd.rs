@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::target::{Issued, Target, Vars};
 use crate::units::Nanos;
-use crate::wire::{Connection, Reply, TlsOptions, WireError, encode};
+use crate::wire::{Connection, Reply, WireError, encode};
 
 use super::answer::{Answer, Axis};
 use super::probe::Stop;
@@ -88,7 +88,7 @@ impl<'a> Worker<'a> {
         let kept = self.connection.take().and_then(|mut connection| connection.is_usable().then_some(connection));
         let mut connection = match kept {
             Some(connection) => connection,
-            None => Connection::open(&self.target.endpoint, &TlsOptions::default(), PATIENCE)?,
+            None => Connection::open(&self.target.endpoint, &self.target.tls, PATIENCE)?,
         };
         let reply = connection.exchange(bytes, false, PATIENCE)?;
         if !reply.closes {

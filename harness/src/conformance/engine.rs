@@ -11,7 +11,7 @@ use crate::launch::LogFile;
 use crate::record::{CheckRecord, Grade, Level, Redactor, SkipReason, Verdict, Warning, WindowRecord};
 use crate::scenario::Budget;
 use crate::target::Target;
-use crate::wire::{Connection, TlsOptions};
+use crate::wire::Connection;
 
 use super::budget::more;
 use super::calibrate;
@@ -270,7 +270,7 @@ impl Plan {
 }
 
 fn reach(target: &Target) -> Result<(), String> {
-    Connection::open(&target.endpoint, &TlsOptions::default(), Duration::from_secs(5))
+    Connection::open(&target.endpoint, &target.tls, Duration::from_secs(5))
         .map(|_| ())
         .map_err(|error| format!("the target cannot be reached: {error}"))
 }

@@ -5,12 +5,16 @@ use bytes::Bytes;
 use super::answer::Answer;
 use super::descriptor::Check;
 use super::session::Session;
-use crate::wire::encode;
+use crate::target::Profile;
+use crate::wire::{Scheme, encode};
 
 /// Bytes of a request or a reply that are kept as evidence.
 const TEXT_LIMIT: usize = 2_000;
 /// Bytes of a body that stand in a shell line: reports stay readable, and a shell takes 128 KiB at most.
 const BODY_LIMIT: usize = 4_000;
+
+const CURL: &str = "curl -sS -i";
+const HTTPIE: &str = "http --ignore-stdin -v";
 
 /// Texts of one exchange.
 pub(super) struct Lines {
@@ -69,9 +73,35 @@ pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>,
     } else {
         String::new()
     };
-    let curl = curl_line(&answer.request, &url, &secrets).map(|line| format!("{prelude}{line}"));
-    let httpie = httpie_line(&answer.request, &url, &secrets).map(|line| format!("{prelude}{line}"));
+    let (by_curl, by_httpie) = session.target.endpoint.scheme.eq(&Scheme::Https).then(|| tls(profile)).unwrap_or_default();
+    let with = |line: String, program: &str, tls: &str| format!("{prelude}{}", line.replacen(program, &format!("{program}{tls}"), 1));
+    let curl = curl_line(&answer.request, &url, &secrets).map(|line| with(line, CURL, &by_curl));
+    let httpie = httpie_line(&answer.request, &url, &secrets).map(|line| with(line, HTTPIE, &by_httpie));
     Lines { request, response, curl, httpie }
+}
+
+/// What curl and HTTPie have to be told to speak TLS as the profile says.
+fn tls(profile: &Profile) -> (String, String) {
+    let Some(said) = &profile.tls else { return Default::default() };
+    let (mut curl, mut httpie) = (String::new(), String::new());
+    let file = |text: &String| word(&profile.path(text).to_string_lossy());
+    match &said.ca {
+        // A reader who repeats a finding need not be told again who the server is.
+        _ if said.insecure || said.server_name.is_some() => {
+            curl.push_str(" -k");
+            httpie.push_str(" --verify no");
+        }
+        Some(ca) => {
+            curl.push_str(&format!(" --cacert {}", file(ca)));
+            httpie.push_str(&format!(" --verify {}", file(ca)));
+        }
+        None => {}
+    }
+    if let (Some(certificate), Some(key)) = (&said.certificate, &said.key) {
+        curl.push_str(&format!(" --cert {} --key {}", file(certificate), file(key)));
+        httpie.push_str(&format!(" --cert {} --cert-key {}", file(certificate), file(key)));
+    }
+    (curl, httpie)
 }
 
 fn stand_in(session: &Session<'_>, token: &str) -> String {
@@ -88,7 +118,7 @@ fn short(text: &str) -> String {
 
 /// The `curl` line of a request; none where a shell cannot say it (NUL, bytes that are no text).
 fn curl_line(request: &http::Request<Bytes>, url: &str, secrets: &[Secret<'_>]) -> Option<String> {
-    let mut words = vec!["curl -sS -i".to_owned()];
+    let mut words = vec![CURL.to_owned()];
     let body = std::str::from_utf8(request.body()).ok()?;
     let method = request.method().as_str();
     match (method, body.is_empty()) {
@@ -139,7 +169,7 @@ fn made(body: &str, secrets: &[Secret<'_>]) -> Option<String> {
 /// The same for HTTPie.
 fn httpie_line(request: &http::Request<Bytes>, url: &str, secrets: &[Secret<'_>]) -> Option<String> {
     let body = std::str::from_utf8(request.body()).ok().filter(|body| body.len() <= BODY_LIMIT)?;
-    let mut words = vec!["http --ignore-stdin -v".to_owned()];
+    let mut words = vec![HTTPIE.to_owned()];
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
     let mut headers = Vec::new();
     for (name, value) in request.headers() {

@@ -143,7 +143,7 @@ pub fn drive_watched(
     let tls = match d.target.endpoint.scheme {
         Scheme::Http => None,
         Scheme::Https => Some((
-            TlsOptions { alpn: vec![alpn.to_vec()], ..d.tls.clone() }.config()?,
+            d.tls.with_alpn(vec![alpn.to_vec()]).config()?,
             d.tls.name(&d.target.endpoint.host)?,
         )),
     };

@@ -10,7 +10,6 @@ use crate::launch::CpuPlan;
 use crate::load::{self, Drive, Driven, LoadError, Population, Progress};
 use crate::record::Redactor;
 use crate::scenario::{Find, Threshold, Workload};
-use crate::wire::TlsOptions;
 
 /// The generator's processors.
 pub(super) struct Wheel<'a> {
@@ -64,7 +63,7 @@ impl<'a> Wheel<'a> {
         turn: Turn,
         act: impl FnOnce(&Drive<'_>, &mut Population) -> Result<Driven, LoadError>,
     ) -> Result<Driven, RunError> {
-        let tls = TlsOptions::default();
+        let tls = arm.target.tls.clone();
         let name = arm.name.clone();
         let on_progress = |progress: &Progress| (self.ask.listen)(Event::Load { topology: &name, progress });
         if arm.population.is_none() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::error::RunError;
 use crate::target::{Profile, Target};
-use crate::wire::{Connection, Reply, TlsOptions, WireError, encode};
+use crate::wire::{Connection, Reply, WireError, encode};
 
 /// Deadline of reaching the target, and of its discovery document.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub fn preflight(
     let mut target = Target::new(profile.clone(), url, admin_url, allow_remote).map_err(RunError::target(topology))?;
     let unreachable =
         |source: WireError| RunError::Unreachable { topology: topology.to_owned(), url: url.to_owned(), source };
-    let mut connection = Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE).map_err(unreachable)?;
+    let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE).map_err(unreachable)?;
     if let Some(path) = target.discovery_path().map(str::to_owned) {
         let reply = ask(&mut connection, &target, &path).map_err(unreachable)?;
         let document = document(&reply).map_err(|seen| RunError::Unexpected {

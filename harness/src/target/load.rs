@@ -111,6 +111,11 @@ fn anchor_paths(tree: &mut Node, folder: &Path) {
             anchor(file, folder);
         }
     }
+    for file in ["ca", "certificate", "key"] {
+        if let Some(file) = member(tree, "tls").and_then(|tls| member(tls, file)) {
+            anchor(file, folder);
+        }
+    }
     if let Some(cwd) = member(tree, "start").and_then(|s| member(s, "cwd")) {
         anchor(cwd, folder);
     }

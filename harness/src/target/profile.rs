@@ -36,6 +36,9 @@ pub struct Profile {
     /// How to start it; a target may also already run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<ProcessStart>,
+    /// How TLS is spoken to an address that begins with `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// Path of a discovery document whose members serve as `${discovery.NAME}`; of addresses only the path is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<String>,
@@ -90,6 +93,27 @@ pub struct Profile {
     /// The variant that was merged in, if any.
     #[serde(skip)]
     pub variant: Option<String>,
+}
+
+/// How TLS is spoken to the target and its admin address. Files are PEM, relative to the profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The authority that signed the server's certificate, or that certificate itself; the system's authorities if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// Any certificate will do: for throw-away keys of development.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
+    /// The name to ask for and to find in the certificate, where it is not the address's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Our own certificate with its chain, for servers that ask for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// The key of our own certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// How a target behaves as a kind.

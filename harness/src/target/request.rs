@@ -14,7 +14,7 @@ use super::profile::{
 };
 use super::template::{Filled, Scope, TemplateError, Vars, as_text, environment, names, names_in};
 use crate::scenario::suggestion;
-use crate::wire::{Endpoint, WireError};
+use crate::wire::{ClientCertificate, Endpoint, Scheme, TlsOptions, WireError};
 
 /// Why a target cannot be spoken to as asked.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// Where its admin hooks are, if they have an address of their own.
     pub admin: Option<Endpoint>,
+    /// How TLS is spoken to both.
+    pub tls: TlsOptions,
     pub(super) discovery: BTreeMap<String, Value>,
 }
 
@@ -118,7 +120,9 @@ impl Target {
     ) -> Result<Target, TargetError> {
         let endpoint = Endpoint::parse(url, allow_remote)?;
         let admin = admin_url.map(|url| Endpoint::parse(url, allow_remote)).transpose()?;
-        Ok(Target { profile, endpoint, admin, discovery: BTreeMap::new() })
+        let encrypted = [Some(&endpoint), admin.as_ref()].into_iter().flatten().any(|e| e.scheme == Scheme::Https);
+        let tls = if encrypted { tls_of(&profile)? } else { TlsOptions::default() };
+        Ok(Target { profile, endpoint, admin, tls, discovery: BTreeMap::new() })
     }
 
     /// The names of all operations, in the order written.
@@ -623,6 +627,26 @@ impl Target {
         let said = texts.flat_map(names).chain(request.fields.values().flat_map(names_in));
         said.filter_map(|name| name.strip_prefix("discovery.")).map(str::to_owned).collect()
     }
+}
+
+/// How the profile wants TLS to be spoken; its files are read now, so that a mistake in them is no mistake of the server.
+fn tls_of(profile: &Profile) -> Result<TlsOptions, TargetError> {
+    let Some(said) = &profile.tls else { return Ok(TlsOptions::default().prepared()?) };
+    let path = |text: &str| {
+        environment(text)
+            .map(|text| profile.path(&text))
+            .map_err(|source| TargetError::Template { operation: "tls".into(), source })
+    };
+    let mut tls =
+        TlsOptions { insecure: said.insecure, server_name: said.server_name.clone(), ..TlsOptions::default() };
+    if let Some(ca) = &said.ca {
+        tls = tls.with_ca_file(&path(ca)?)?;
+    }
+    if let (Some(certificate), Some(key)) = (&said.certificate, &said.key) {
+        let ours = ClientCertificate::from_files(&path(certificate)?, &path(key)?)?;
+        tls.client = Some(std::sync::Arc::new(ours));
+    }
+    Ok(tls.prepared()?)
 }
 
 /// Keys are read whole; the largest RSA key in use has about 12 KiB as PEM.

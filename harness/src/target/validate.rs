@@ -152,6 +152,22 @@ impl Look<'_> {
         if let Some(VerifyKey::Jwks(path)) = &profile.keys.verify {
             self.template(&["keys", "verify", "jwks"], path, profile, &[]);
         }
+        if let Some(tls) = &profile.tls {
+            for (given, other, missing) in
+                [("certificate", &tls.certificate, &tls.key), ("key", &tls.key, &tls.certificate)]
+            {
+                if other.is_some() && missing.is_none() {
+                    self.wrong_key(
+                        &["tls", given],
+                        "expected `certificate` and `key` together, saw one of them",
+                        Some("both are PEM files; they may be the same one".into()),
+                    );
+                }
+            }
+            if tls.insecure && tls.ca.is_some() {
+                self.doubt(&["tls", "insecure"], "`insecure` takes any certificate, so `ca` says nothing", None);
+            }
+        }
         for (path, seconds) in [
             ("leeway_s", profile.declares.leeway_s),
             ("grace_s", profile.declares.grace_s),

@@ -112,6 +112,25 @@ impl WireError {
         )
     }
 
+    /// An error of the TLS layer, with what to do about it where that is known.
+    pub(crate) fn tls(error: &rustls::Error) -> WireError {
+        use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+        let hint = match error {
+            Error::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
+                "; hint: `tls: {server_name: NAME}` in the profile, a name that the certificate has"
+            }
+            Error::InvalidCertificate(_) => {
+                "; hint: `tls: {ca: FILE}` in the profile names who signed it, `tls: {insecure: true}` takes any certificate of a throw-away server"
+            }
+            Error::AlertReceived(Alert::CertificateRequired | Alert::HandshakeFailure | Alert::BadCertificate) => {
+                "; hint: a server that asks for a client's certificate gets one by `tls: {certificate: FILE, key: FILE}` in the profile"
+            }
+            Error::InvalidMessage(_) => "; hint: does it speak TLS at all? `http://` if not",
+            _ => "",
+        };
+        WireError::Tls(format!("{error}{hint}"))
+    }
+
     /// An error of the kernel while connecting.
     pub(crate) fn connecting(error: &io::Error, address: String, after: Duration) -> WireError {
         match error.kind() {
@@ -127,7 +146,7 @@ impl WireError {
     /// An error of the kernel (or of the TLS layer above it) on an open connection.
     pub(crate) fn moving(error: &io::Error, during: &'static str, what: &'static str, after: Duration) -> WireError {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return WireError::Tls(tls.to_string());
+            return WireError::tls(tls);
         }
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {

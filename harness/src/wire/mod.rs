@@ -20,4 +20,4 @@ pub use endpoint::{Endpoint, Scheme};
 pub use error::WireError;
 pub use reply::{Reply, Timing};
 pub use response::{Limits, ResponseParser};
-pub use tls::{TlsOptions, TlsVersions};
+pub use tls::{ClientCertificate, TlsOptions, TlsVersions};

@@ -8,7 +8,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::WireError;
 
@@ -39,23 +39,69 @@ pub struct TlsOptions {
     pub versions: TlsVersions,
     /// Offer a ticket of an earlier connection: cheap handshakes. Off: every handshake is a full one.
     pub resume: bool,
+    /// What we show to a server that asks who we are.
+    pub client: Option<Arc<ClientCertificate>>,
+    /// Made once by [`prepared`](Self::prepared).
+    pub(crate) built: Option<Arc<ClientConfig>>,
+}
+
+/// A certificate of our own, with its chain, and its key: mutual TLS.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl ClientCertificate {
+    /// Reads both from PEM files.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or does not hold what it should.
+    pub fn from_files(certificate: &Path, key: &Path) -> Result<ClientCertificate, WireError> {
+        let key = PrivateKeyDer::from_pem_file(key)
+            .map_err(|e| WireError::Tls(format!("could not read a private key in PEM from {}: {e}", key.display())))?;
+        Ok(ClientCertificate { chain: certificates(certificate)?, key })
+    }
+}
+
+/// The certificates of a PEM file, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WireError> {
+    let wrong = |reason: String| WireError::Tls(format!("could not read {}: {reason}", path.display()));
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?.collect();
+    let found = found.map_err(|e| wrong(e.to_string()))?;
+    if found.is_empty() { Err(wrong("it holds no certificate in PEM".into())) } else { Ok(found) }
 }
 
 impl TlsOptions {
     /// Trusts the authorities of a PEM file.
     pub fn with_ca_file(mut self, path: &Path) -> Result<TlsOptions, WireError> {
-        let wrong = |reason: String| WireError::Tls(format!("could not read {}: {reason}", path.display()));
-        let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?.collect();
-        let found = found.map_err(|e| wrong(e.to_string()))?;
-        if found.is_empty() {
-            return Err(wrong("it holds no certificate".into()));
-        }
-        self.ca.extend(found);
+        self.ca.extend(certificates(path)?);
         Ok(self)
     }
 
+    /// The same, with all that the TLS library needs made once: reading the system's authorities takes milliseconds,
+    /// which is nothing for one connection and much for hundreds.
+    ///
+    /// # Errors
+    /// As [`config`](Self::config).
+    pub fn prepared(mut self) -> Result<TlsOptions, WireError> {
+        self.built = Some(self.config()?);
+        Ok(self)
+    }
+
+    /// The same, offering these application protocols.
+    pub fn with_alpn(&self, alpn: Vec<Vec<u8>>) -> TlsOptions {
+        TlsOptions { alpn, built: None, ..self.clone() }
+    }
+
     /// What the TLS library needs. Build it once per run and share it: it holds the tickets.
+    ///
+    /// # Errors
+    /// No authority to trust, a client's key that does not fit its certificate.
     pub fn config(&self) -> Result<Arc<ClientConfig>, WireError> {
+        if let Some(built) = &self.built {
+            return Ok(Arc::clone(built));
+        }
         let failed = |e: rustls::Error| WireError::Tls(e.to_string());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions: &[&rustls::SupportedProtocolVersion] = match self.versions {
@@ -66,11 +112,8 @@ impl TlsOptions {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
             .map_err(failed)?;
-        let mut config = if self.insecure {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-                .with_no_client_auth()
+        let builder = if self.insecure {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         } else {
             let mut roots = RootCertStore::empty();
             if self.ca.is_empty() {
@@ -81,13 +124,19 @@ impl TlsOptions {
             }
             if roots.is_empty() {
                 return Err(WireError::Tls(
-                    "there is no authority to trust; hint: name a CA file, or allow any certificate of a throw-away server".into(),
+                    "there is no authority to trust; hint: `tls: {ca: FILE}` in the profile, or `tls: {insecure: true}` for a throw-away server".into(),
                 ));
             }
             let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
                 .map_err(|e| WireError::Tls(e.to_string()))?;
-            builder.with_webpki_verifier(verifier).with_no_client_auth()
+            builder.with_webpki_verifier(verifier)
+        };
+        let mut config = match &self.client {
+            None => builder.with_no_client_auth(),
+            Some(client) => builder
+                .with_client_auth_cert(client.chain.clone(), client.key.clone_key())
+                .map_err(|e| WireError::Tls(format!("the client's certificate and key cannot be used: {e}")))?,
         };
         config.alpn_protocols = self.alpn.clone();
         if !self.resume {

@@ -22,7 +22,7 @@ use crate::launch::LogFile;
 use crate::record::{CheckRecord, Redactor};
 use crate::scenario::Budget;
 use crate::target::Target;
-use crate::wire::{Connection, TlsOptions, encode};
+use crate::wire::{Connection, encode};
 
 use super::descriptor::Check;
 use super::engine::{Examination, Findings, examine};
@@ -212,7 +212,7 @@ fn discover(target: &mut Target) -> Result<(), String> {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
     let Some(path) = target.discovery_path().map(str::to_owned) else { return Ok(()) };
     let request = http::Request::get(&path).body(bytes::Bytes::new()).map_err(|e| format!("{path}: {e}"))?;
-    let reply = Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE)
+    let reply = Connection::open(&target.endpoint, &target.tls, PATIENCE)
         .and_then(|mut connection| connection.exchange(&encode(&request, &target.endpoint), false, PATIENCE))
         .map_err(|e| format!("{path}: {e}"))?;
     let document = reply.json().ok_or_else(|| format!("{path}: expected a JSON document, saw {}", reply.status))?;

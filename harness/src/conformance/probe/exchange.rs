@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::target::{Target, Vars};
-use crate::wire::{Connection, TlsOptions, WireError, encode};
+use crate::wire::{Connection, WireError, encode};
 
 use super::super::answer::{Answer, Axis};
 use super::super::crowd::{self, Worker};
@@ -149,7 +149,7 @@ impl Probe<'_> {
                 Err(_) => {}
             }
         }
-        let mut connection = Connection::open(&target.endpoint, &TlsOptions::default(), patience)?;
+        let mut connection = Connection::open(&target.endpoint, &target.tls, patience)?;
         let reply = connection.exchange(bytes, head, patience)?;
         if asks_only && !reply.closes {
             self.connections.insert(key, connection);
@@ -171,7 +171,7 @@ impl Probe<'_> {
                 .request(operation, &self.vars().token(*token))
                 .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
             let bytes = encode(&request, &target.endpoint);
-            let mut connection = Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE)
+            let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE)
                 .map_err(|e| Stop::Inconclusive(format!("could not open {} connections: {e}", tokens.len())))?;
             connection
                 .hold_last_byte(&bytes, PATIENCE)
