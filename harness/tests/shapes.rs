@@ -33,11 +33,15 @@ const CHECKS: &[&str] = &[
 ];
 
 /// The profile of a recipe.
-fn recipe(name: &str) -> Profile {
-    let folder = tempfile::tempdir().expect("a folder");
+fn recipe(name: &str, folder: &tempfile::TempDir) -> Profile {
     let all = examples::examples(&page("profiles.md"));
     let mark = format!("recipe:{name}");
     let example = all.iter().find(|e| e.mark == mark).unwrap_or_else(|| panic!("no recipe `{name}`"));
+    for script in &all {
+        if let Some(name) = script.mark.strip_prefix("file:") {
+            std::fs::write(folder.path().join(name), &script.text).expect("the folder can be written");
+        }
+    }
     let file = as_profile(example, folder.path());
     let file = file.file_name().expect("a name").to_string_lossy().into_owned();
     target::load(&file, None, folder.path()).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -80,7 +84,9 @@ fn clean(name: &str, profile: Profile, server: &Server) {
 #[test]
 fn every_recipe_speaks_to_a_server_that_behaves_so() {
     for (name, shape) in SHAPES {
-        clean(name, recipe(name), &serve(*shape));
+        // A script of the profile runs in this folder.
+        let folder = tempfile::tempdir().expect("a folder");
+        clean(name, recipe(name, &folder), &serve(*shape));
     }
     let text = page("profiles.md");
     let untried: Vec<_> = examples::examples(&text)

@@ -2,10 +2,12 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 
 use assay::discover::{DiscoverError, Draft, Question, Talk, Wanted, discover};
 use assay::record::ExitCode;
-use assay::target::BodyKind;
+use assay::target::{BodyKind, Tls};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::json;
 
 use super::{Done, Failure, Global, line, tell};
@@ -17,6 +19,7 @@ Examples:
   assay init http://127.0.0.1:8000 --user alice --password correct-horse-9
   assay init http://127.0.0.1:8000 --name shop --login /sessions --field email='${user.login}' --field pin='${user.password}'
   assay init http://127.0.0.1:9000 --client shop --client-secret secret-9 --user alice
+  assay init https://127.0.0.1:8443 --ca ca.pem --header 'X-Tenant: shop' --user alice
   assay init http://127.0.0.1:8000 --login-command python3 login.py
 
 Writes NAME.profile.yaml and NAME.yaml. On a terminal it asks for what it cannot find out. Some hundred requests are sent,
@@ -58,6 +61,21 @@ pub struct Args {
     /// Path of the refresh
     #[arg(long, value_name = "PATH")]
     refresh: Option<String>,
+    /// A header that every request carries, as 'NAME: VALUE'; may be given several times
+    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Who signed the server's certificate: a PEM file
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Take any certificate: for throw-away servers
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
+    /// A certificate of your own in PEM, where the server asks for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     /// The folder that gets the files
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -84,6 +102,8 @@ pub fn run(args: &Args, global: &Global) -> Done {
         command: args.login_command.clone(),
         resource: args.resource.clone(),
         refresh: args.refresh.clone(),
+        headers: args.headers.clone(),
+        tls: tls(args)?,
         allow_remote: global.allow_remote.clone(),
     };
     // A name that is given is known to be free before anything is sent.
@@ -110,6 +130,24 @@ pub fn run(args: &Args, global: &Global) -> Done {
         terminal.say(&format!("next: assay run {}", scenario.display()));
     }
     Ok(ExitCode::Ok)
+}
+
+/// What the flags say of TLS; the profile lies elsewhere, so its paths are whole.
+fn tls(args: &Args) -> Result<Option<Tls>, Failure> {
+    let whole = |flag: &str, path: &Option<PathBuf>| {
+        let resolve = |path: &PathBuf| {
+            path.canonicalize().map_err(|why| Failure::usage(format_args!("--{flag} {}: {why}", path.display())))
+        };
+        path.as_ref().map(resolve).transpose().map(|path| path.map(|path| path.to_string_lossy().into_owned()))
+    };
+    let said = Tls {
+        ca: whole("ca", &args.ca)?,
+        insecure: args.insecure,
+        server_name: None,
+        certificate: whole("certificate", &args.certificate)?,
+        key: whole("key", &args.key)?,
+    };
+    Ok((said != Tls::default()).then_some(said))
 }
 
 fn failure(error: DiscoverError) -> Failure {
@@ -167,14 +205,68 @@ impl Talk for Terminal {
         if !self.asks {
             return None;
         }
-        let shown = if question.is_secret() { " (it will be seen)" } else { "" };
+        let quiet = if question.is_secret() { Quiet::new() } else { None };
+        let shown = if question.is_secret() && quiet.is_none() { " (it will be seen)" } else { "" };
         let mut stderr = std::io::stderr().lock();
         write!(stderr, "{}{shown}? ", question.text()).and_then(|()| stderr.flush()).ok()?;
-        drop(stderr);
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer).ok()?;
+        if quiet.is_some() {
+            // The line end that was typed was not shown either.
+            writeln!(stderr).ok()?;
+        }
+        drop(quiet);
         let answer = answer.trim_end_matches(['\r', '\n']).to_owned();
         (read > 0 && (!answer.is_empty() || question == Question::ClientSecret)).then_some(answer)
+    }
+}
+
+/// A terminal that does not show what is typed, until this is dropped or the user interrupts.
+struct Quiet;
+
+/// How the terminal was before.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+impl Quiet {
+    /// `None` where the terminal cannot be told so.
+    fn new() -> Option<Quiet> {
+        static HANDLED: OnceLock<bool> = OnceLock::new();
+        let handled = || {
+            let restored = || {
+                restore();
+                std::process::exit(ExitCode::Interrupted as i32);
+            };
+            ctrlc::set_handler(restored).is_ok()
+        };
+        if !*HANDLED.get_or_init(handled) {
+            return None;
+        }
+        let before = tcgetattr(std::io::stdin()).ok()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        *BEFORE.lock().ok()? = Some(before);
+        tcsetattr(std::io::stdin(), OptionalActions::Flush, &silent).ok()?;
+        Some(Quiet)
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn restore() {
+    if let Some(before) = BEFORE.lock().ok().and_then(|mut before| before.take()) {
+        // A terminal that has gone cannot be restored, and needs no restoring.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(format!("expected a header such as `X-Tenant: shop`, saw `{text}`")),
     }
 }
 

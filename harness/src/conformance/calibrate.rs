@@ -65,7 +65,7 @@ pub(super) fn calibrate(
             understood(&mut probe, &ways)?;
         }
         for way in &mut ways {
-            let nothing = probe.call(&way.operation, &Vars::new());
+            let nothing = probe.call(&way.operation, &probe.vars());
             let garbage = probe.present(way, GARBAGE);
             way.refuses_nothing = !nothing.is_ok_and(|a| a.accepted());
             if garbage.is_ok_and(|a| a.accepted()) {

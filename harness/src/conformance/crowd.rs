@@ -37,6 +37,10 @@ impl<'a> Worker<'a> {
     /// # Errors
     /// Where the request cannot be made, our own machine fails, or the run ends.
     pub fn ask(&mut self, operation: &str, vars: &Vars) -> Result<Answer, Stop> {
+        self.asked(operation, vars, None)
+    }
+
+    fn asked(&mut self, operation: &str, vars: &Vars, token: Option<&str>) -> Result<Answer, Stop> {
         let request = self
             .target
             .request(operation, vars)
@@ -54,7 +58,10 @@ impl<'a> Worker<'a> {
         let received = clock::mono();
         self.session.note_exchange(&result);
         let (axis, reply) = axis(self.target, operation, result)?;
-        Ok(Answer { operation: operation.to_owned(), request, token: None, reply, axis, sent, received })
+        let token = token.map(str::to_owned);
+        let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
+        learn(self.session, &answer);
+        Ok(answer)
     }
 
     /// Asks with a token.
@@ -62,9 +69,8 @@ impl<'a> Worker<'a> {
     /// # Errors
     /// As [`ask`](Self::ask).
     pub fn ask_with(&mut self, operation: &str, token: &str) -> Result<Answer, Stop> {
-        let mut answer = self.ask(operation, &Vars::with_token(token))?;
-        answer.token = Some(token.to_owned());
-        Ok(answer)
+        let vars = self.session.company.vars(&token.into(), &Default::default());
+        self.asked(operation, &vars, Some(token))
     }
 
     /// The tokens of an answer that was accepted.
@@ -95,6 +101,15 @@ impl<'a> Worker<'a> {
             self.connection = Some(connection);
         }
         Ok(reply)
+    }
+}
+
+/// Remembers what an answer brought beside tokens.
+pub(super) fn learn(session: &Session<'_>, answer: &Answer) {
+    if let ("issue" | "refresh", true, Some(reply)) = (answer.operation.as_str(), answer.accepted(), &answer.reply)
+        && let Ok(issued) = session.target.tokens(reply, &answer.operation)
+    {
+        session.company.learn(answer.token.as_deref(), &issued);
     }
 }
 

@@ -10,6 +10,7 @@ mod budget;
 mod calibrate;
 mod catalogue;
 pub mod checks;
+mod company;
 mod crowd;
 mod descriptor;
 mod engine;

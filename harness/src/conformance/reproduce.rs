@@ -73,8 +73,11 @@ pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>,
     } else {
         String::new()
     };
-    let (by_curl, by_httpie) = session.target.endpoint.scheme.eq(&Scheme::Https).then(|| tls(profile)).unwrap_or_default();
-    let with = |line: String, program: &str, tls: &str| format!("{prelude}{}", line.replacen(program, &format!("{program}{tls}"), 1));
+    let (by_curl, by_httpie) =
+        session.target.endpoint.scheme.eq(&Scheme::Https).then(|| tls(profile)).unwrap_or_default();
+    let with = |line: String, program: &str, tls: &str| {
+        format!("{prelude}{}", line.replacen(program, &format!("{program}{tls}"), 1))
+    };
     let curl = curl_line(&answer.request, &url, &secrets).map(|line| with(line, CURL, &by_curl));
     let httpie = httpie_line(&answer.request, &url, &secrets).map(|line| with(line, HTTPIE, &by_httpie));
     Lines { request, response, curl, httpie }

@@ -10,6 +10,7 @@ use crate::target::{Issued, Target};
 use crate::units::Nanos;
 use crate::wire::{Reply, WireError};
 
+use super::company::Company;
 use super::descriptor::Need;
 use super::measure::{Cut, Edge};
 
@@ -95,6 +96,8 @@ pub struct Session<'a> {
     pub logs: Vec<crate::launch::LogFile>,
     /// How long checks may take.
     pub budget: crate::scenario::Budget,
+    /// What was issued beside the tokens.
+    pub company: Company,
     redactor: Mutex<Redactor>,
     pool: Mutex<Option<Held>>,
     controls: Mutex<HashMap<String, bool>>,
@@ -121,6 +124,7 @@ impl<'a> Session<'a> {
             peer: None,
             logs: Vec::new(),
             budget: crate::scenario::Budget::Ci,
+            company: Company::new(target),
             redactor: Mutex::new(redactor),
             pool: Mutex::new(None),
             controls: Mutex::new(HashMap::new()),

@@ -11,7 +11,7 @@ mod scout;
 mod tokens;
 mod write;
 
-use crate::target::BodyKind;
+use crate::target::{BodyKind, Tls};
 use crate::wire::WireError;
 
 /// What the user knows already.
@@ -43,6 +43,10 @@ pub struct Wanted {
     pub resource: Option<String>,
     /// Path of the refresh.
     pub refresh: Option<String>,
+    /// Headers that every request carries, such as the tenant's.
+    pub headers: Vec<(String, String)>,
+    /// How TLS is spoken.
+    pub tls: Option<Tls>,
     /// Hosts beyond loopback that may be spoken to.
     pub allow_remote: Vec<String>,
 }
@@ -122,7 +126,7 @@ pub enum DiscoverError {
     #[error(transparent)]
     Address(WireError),
     /// Nobody answers there.
-    #[error("expected a server at {url}, saw none: {why}; hint: start it first")]
+    #[error("expected a server at {url}, saw none: {why}{}", start_first(why))]
     Unreachable {
         /// The address.
         url: String,
@@ -143,6 +147,15 @@ pub enum DiscoverError {
     /// What was written does not hold: our fault.
     #[error("the profile that was found does not hold: {0}")]
     Contradiction(String),
+}
+
+/// A certificate that nobody trusts has a hint of its own.
+fn start_first(why: &WireError) -> &'static str {
+    match why {
+        WireError::Tls(_) => "",
+        why if why.to_string().contains("hint:") => "",
+        _ => "; hint: start it first",
+    }
 }
 
 /// Looks at a server and writes down how to speak to it.

@@ -141,16 +141,22 @@ fn carrying(scout: &Scout<'_>, path: &str) -> Request {
     match cookie("access") {
         Some(name) => {
             request.cookies.insert(name, "${token}".into());
-            if let Some(name) = cookie("csrf") {
-                request.cookies.insert(name, "${issued.csrf}".into());
-            }
-            if returns.contains_key("csrf") {
-                request.headers.insert("X-CSRF-Token".into(), "${issued.csrf}".into());
-            }
+            send_back(&mut request, &returns, "csrf");
         }
         None => request.auth = Some(Auth::Bearer("${token}".into())),
     }
     request
+}
+
+/// A CSRF value goes back in its cookie and in a header.
+fn send_back(request: &mut Request, returns: &IndexMap<String, String>, name: &str) {
+    let Some(place) = returns.get(name) else { return };
+    let value = format!("${{issued.{name}}}");
+    if let Some(cookie) = place.strip_prefix("cookie:") {
+        request.cookies.insert(cookie.to_owned(), value.clone());
+    }
+    let header = if place.to_ascii_lowercase().contains("xsrf") { "X-XSRF-Token" } else { "X-CSRF-Token" };
+    request.headers.insert(header.into(), value);
 }
 
 /// The protected resource.
@@ -443,6 +449,11 @@ fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
             request.auth = None;
             request.cookies.retain(|_, value| value != "${token}");
             request.cookies.insert(cookie.to_owned(), "${token}".into());
+            let returns = issue.map(|issue| issue.returns.clone()).unwrap_or_default();
+            if returns.contains_key("refresh_csrf") {
+                request.cookies.retain(|_, value| value != "${issued.csrf}");
+                send_back(&mut request, &returns, "refresh_csrf");
+            }
             requests.push(request);
             continue;
         }

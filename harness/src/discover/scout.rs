@@ -8,7 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use super::{DiscoverError, Question, Talk, Wanted};
 use crate::scenario::Source;
 use crate::target::{ClientEntry, Issued, Operation, Target, TargetError, User, Vars, parse_profile};
-use crate::wire::{Connection, Endpoint, Reply, TlsOptions, WireError, encode};
+use crate::wire::{Connection, Reply, WireError, encode};
 
 /// A login may hash a password; nothing else takes long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,6 +27,7 @@ impl<'a> Scout<'a> {
         let mut profile =
             parse_profile(&Source::new("draft", ".", EMPTY), None).map_err(|e| contradiction(e.to_string()))?;
         profile.folder = std::env::current_dir().unwrap_or_default();
+        profile.tls.clone_from(&wanted.tls);
         let target = Target::new(profile, &wanted.url, None, &wanted.allow_remote).map_err(|why| match why {
             TargetError::Address(why) => DiscoverError::Address(why),
             other => contradiction(other.to_string()),
@@ -99,7 +100,12 @@ impl<'a> Scout<'a> {
         if json.is_some() {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        exchange(&self.target.endpoint, &request)
+        for (name, value) in &self.wanted.headers {
+            let name: http::HeaderName = name.parse().map_err(|_| wrong(format!("`{name}` is no header's name")))?;
+            let value = value.parse().map_err(|_| wrong(format!("`{name}` cannot have this value")))?;
+            request.headers_mut().insert(name, value);
+        }
+        exchange(&self.target, &request)
     }
 
     /// A JSON document, if one is there.
@@ -122,7 +128,12 @@ impl<'a> Scout<'a> {
     }
 
     /// Puts an operation into the profile, in place of one of that name.
-    pub(super) fn set(&mut self, name: &str, operation: Operation) {
+    pub(super) fn set(&mut self, name: &str, mut operation: Operation) {
+        if let Some(request) = &mut operation.request {
+            for (name, value) in &self.wanted.headers {
+                request.headers.insert(name.clone(), value.clone());
+            }
+        }
         self.target.profile.operations.insert(name.to_owned(), operation);
     }
 
@@ -137,7 +148,7 @@ impl<'a> Scout<'a> {
     /// Sends an operation of the profile.
     pub(super) fn call(&self, operation: &str, vars: &Vars) -> Option<Reply> {
         let request = self.target.request(operation, vars).ok()?;
-        exchange(&self.target.endpoint, &request).ok()
+        exchange(&self.target, &request).ok()
     }
 
     /// As [`call`](Self::call) with another method.
@@ -146,7 +157,7 @@ impl<'a> Scout<'a> {
         *request.method_mut() = method;
         *request.body_mut() = Bytes::new();
         request.headers_mut().remove(CONTENT_TYPE);
-        exchange(&self.target.endpoint, &request).ok()
+        exchange(&self.target, &request).ok()
     }
 
     /// Logs in as the profile says.
@@ -169,9 +180,9 @@ pub(super) fn with(issued: &Issued, token: &str) -> Vars {
     Vars::with_token(token).issued(&issued.other)
 }
 
-fn exchange(endpoint: &Endpoint, request: &http::Request<Bytes>) -> Result<Reply, WireError> {
-    let mut connection = Connection::open(endpoint, &TlsOptions::default(), PATIENCE)?;
-    connection.exchange(&encode(request, endpoint), request.method() == http::Method::HEAD, PATIENCE)
+fn exchange(target: &Target, request: &http::Request<Bytes>) -> Result<Reply, WireError> {
+    let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE)?;
+    connection.exchange(&encode(request, &target.endpoint), request.method() == http::Method::HEAD, PATIENCE)
 }
 
 /// A reply in a few words: `401 {"detail": "..."}`.

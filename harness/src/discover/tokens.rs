@@ -17,6 +17,7 @@ enum Role {
     Refresh,
     Id,
     Csrf,
+    RefreshCsrf,
     ExpiresIn,
 }
 
@@ -47,7 +48,7 @@ pub(super) fn decode(token: &str) -> Option<(Map<String, Value>, Map<String, Val
 fn role_of_name(name: &str) -> Option<Role> {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     if name.contains("csrf") || name.contains("xsrf") {
-        return Some(Role::Csrf);
+        return Some(if name.contains("refresh") { Role::RefreshCsrf } else { Role::Csrf });
     }
     if name.contains("expiresin") || name == "ttl" {
         return (!name.contains("refresh")).then_some(Role::ExpiresIn);
@@ -84,7 +85,9 @@ pub(super) fn returns(reply: &Reply) -> IndexMap<String, String> {
         let jwt = decode(text.trim_start_matches("Bearer ")).is_some();
         let role = role_of_claims(text).or(role).or(jwt.then_some(Role::Access));
         // A handle is long; "ok" is none.
-        if let Some(role) = role.filter(|role| jwt || text.len() >= 8 || matches!(role, Role::ExpiresIn | Role::Csrf)) {
+        if let Some(role) = role
+            .filter(|role| jwt || text.len() >= 8 || matches!(role, Role::ExpiresIn | Role::Csrf | Role::RefreshCsrf))
+        {
             found.push((role, place, jwt));
         }
     };
@@ -109,6 +112,7 @@ pub(super) fn returns(reply: &Reply) -> IndexMap<String, String> {
         (Role::Id, "id_token"),
         (Role::ExpiresIn, "expires_in"),
         (Role::Csrf, "csrf"),
+        (Role::RefreshCsrf, "refresh_csrf"),
     ] {
         let mut of_role = found.iter().filter(|(r, _, _)| *r == role);
         // A JWT is surely a token; of names alone the first is as good as any.
@@ -256,6 +260,23 @@ mod tests {
                 "{\"user\": \"alice in wonderland\"}".into(),
             ),
             &[("access", "cookie:at"), ("csrf", "cookie:csrf_token")],
+        );
+        check(
+            &reply(
+                &[
+                    ("Set-Cookie", &format!("at={access}; HttpOnly")),
+                    ("Set-Cookie", "csrf_access_token=0123456789ab"),
+                    ("Set-Cookie", &format!("rt={refresh}; HttpOnly")),
+                    ("Set-Cookie", "csrf_refresh_token=ba9876543210"),
+                ],
+                "{}".into(),
+            ),
+            &[
+                ("access", "cookie:at"),
+                ("refresh", "cookie:rt"),
+                ("csrf", "cookie:csrf_access_token"),
+                ("refresh_csrf", "cookie:csrf_refresh_token"),
+            ],
         );
         check(
             &reply(&[("Authorization", &format!("Bearer {access}"))], String::new()),

@@ -142,10 +142,7 @@ pub fn drive_watched(
     let alpn: &[u8] = if setup.protocol == Protocol::Http2 { b"h2" } else { b"http/1.1" };
     let tls = match d.target.endpoint.scheme {
         Scheme::Http => None,
-        Scheme::Https => Some((
-            d.tls.with_alpn(vec![alpn.to_vec()]).config()?,
-            d.tls.name(&d.target.endpoint.host)?,
-        )),
+        Scheme::Https => Some((d.tls.with_alpn(vec![alpn.to_vec()]).config()?, d.tls.name(&d.target.endpoint.host)?)),
     };
     let plan = Plan {
         scripts,
@@ -492,7 +489,7 @@ fn keep_house(shared: &Shared<'_>, tls: &TlsOptions, chores: &Receiver<Chore>, r
             continue;
         }
         let asked = match &chore.refresh {
-            Some(token) => line.ask("refresh", &Vars::with_token(token)),
+            Some(vars) => line.ask("refresh", vars),
             None => line.ask("issue", &Vars::new()),
         };
         if asked.is_err() {

@@ -14,7 +14,7 @@ use super::session::Sessions;
 use super::shared::{Chore, Done, Lines, Live, Model, Shared};
 use crate::clock;
 use crate::record::Accounting;
-use crate::target::{Answer, TokenUse};
+use crate::target::{Answer, TokenUse, Vars};
 use crate::units::Nanos;
 
 /// Arrivals that wait for a connection; more are skipped, and that voids the run.
@@ -494,8 +494,10 @@ impl<'a> Ledger<'a> {
                 self.tired.push_back(at);
                 continue;
             }
-            let refresh = (!session.ended && !session.refresh.is_empty() && self.shared.can_refresh)
-                .then(|| String::from_utf8_lossy(&session.refresh).into_owned());
+            let refresh = (!session.ended && !session.refresh.is_empty() && self.shared.can_refresh).then(|| {
+                Vars::with_token(&String::from_utf8_lossy(&session.refresh))
+                    .issued(&session.values(&self.shared.others))
+            });
             session.locked = true;
             if self.lines.chores.try_send(Chore { worker: self.index, session: at, refresh }).is_err() {
                 session.locked = false;

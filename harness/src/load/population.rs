@@ -74,7 +74,7 @@ impl Population {
         on_progress: ProgressSink<'_>,
         cancel: &AtomicBool,
     ) -> Result<Population, LoadError> {
-        let others = names_beside_tokens(target);
+        let others = target.issued_names();
         let scripts =
             workload.mix.keys().map(|word| Script::new(target, word, &others)).collect::<Result<Vec<_>, _>>()?;
         let needs = |roles: &[Role]| scripts.iter().any(|s| roles.contains(&s.role));
@@ -155,9 +155,10 @@ impl Population {
         let mut line = Line::new(target, tls);
         for _ in 0..REVOKED {
             let issued = line.ask("issue", &Vars::new())?;
+            let beside = issued.other.clone();
             let token = if kind == "refresh" { issued.refresh } else { issued.access };
             let Some(token) = token else { return need(format!("`issue` returns no {kind} token")) };
-            line.tell("revoke", &Vars::with_token(&token))?;
+            line.tell("revoke", &Vars::with_token(&token).issued(&beside))?;
             self.revoked.push(token.into_bytes());
         }
         Ok(())
@@ -235,12 +236,6 @@ impl Population {
     }
 }
 
-/// What `issue` returns beside tokens: other operations may mention it as `${issued.<name>}`.
-fn names_beside_tokens(target: &Target) -> Vec<String> {
-    let returns = target.operation("issue").map(|o| o.returns.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-    returns.into_iter().filter(|name| !matches!(name.as_str(), "access" | "refresh" | "expires_in")).collect()
-}
-
 /// Whether refreshing gives more access tokens without taking the earlier ones away.
 fn may_fan_out(target: &Target) -> bool {
     let refresh = target.operation("refresh").ok();
@@ -306,7 +301,7 @@ impl Preparation<'_> {
         let refresh = String::from_utf8_lossy(&source.refresh).into_owned();
         let mut given = source.clone();
         given.refresh.clear();
-        let issued = line.ask("refresh", &Vars::with_token(&refresh))?;
+        let issued = line.ask("refresh", &Vars::with_token(&refresh).issued(&source.values(self.others)))?;
         source.renew(&issued, self.others, self.lifetime_s, clock::mono());
         Ok(given)
     }

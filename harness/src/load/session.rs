@@ -63,6 +63,12 @@ impl Session {
         self.ended = false;
     }
 
+    /// What was issued beside its tokens, by name.
+    pub fn values(&self, others: &[String]) -> std::collections::BTreeMap<String, serde_json::Value> {
+        let text = |value: &Vec<u8>| String::from_utf8_lossy(value).into_owned().into();
+        others.iter().cloned().zip(self.others.iter().map(text)).collect()
+    }
+
     /// Whether its values can be spliced as they are.
     pub fn is_plain(&self) -> bool {
         self.plain

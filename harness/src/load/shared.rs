@@ -15,7 +15,7 @@ use super::script::{Role, Script, Spoil};
 use super::session::{Session, Sessions};
 use crate::record::Accounting;
 use crate::scenario::{Idle, Protocol};
-use crate::target::{Issued, Target, TokenUse};
+use crate::target::{Issued, Target, TokenUse, Vars};
 use crate::units::Nanos;
 
 /// Who decides when the next request is due.
@@ -107,8 +107,8 @@ pub(crate) struct Live {
 pub(crate) struct Chore {
     pub worker: usize,
     pub session: u32,
-    /// Refresh with this token; a login where absent.
-    pub refresh: Option<String>,
+    /// Refresh with these values, the refresh token among them; a login where absent.
+    pub refresh: Option<Vars>,
 }
 
 /// What came of a chore.

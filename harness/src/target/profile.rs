@@ -390,6 +390,10 @@ pub struct Operation {
     /// Verify ways: the kinds of token that are accepted on purpose; `[access]` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepts: Option<Vec<TokenUse>>,
+    /// Verify ways: whether the user is looked up, so that a token of somebody who is gone is refused. `false`: on purpose
+    /// not. Absent: nobody says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looks_up_user: Option<bool>,
     /// Refresh: whether every answer brings a new refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotates: Option<bool>,

@@ -208,8 +208,20 @@ impl Target {
 
     /// Whether the request of an operation mentions a name such as `client.secret` anywhere.
     pub fn mentions(&self, operation: &str, name: &str) -> bool {
+        self.mentioned(operation).contains(&name)
+    }
+
+    /// Every `NAME` of `${issued.NAME}` that some request mentions, in alphabetical order.
+    pub fn issued_names(&self) -> Vec<String> {
+        let all = self.profile.operations.keys().flat_map(|operation| self.mentioned(operation));
+        let issued = all.filter_map(|name| name.strip_prefix("issued.")).map(str::to_owned);
+        issued.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The names that the request of an operation mentions.
+    fn mentioned(&self, operation: &str) -> Vec<&str> {
         let Some(request) = self.profile.operations.get(operation).and_then(|o| o.request.as_ref()) else {
-            return false;
+            return Vec::new();
         };
         let auth = match &request.auth {
             Some(Auth::Basic(basic)) => vec![basic.user.as_str(), basic.password.as_str()],
@@ -218,13 +230,31 @@ impl Target {
         };
         let texts =
             auth.into_iter().chain(request.headers.values().chain(request.cookies.values()).map(String::as_str));
-        texts.chain([request.path.as_str()]).chain(request.text.as_deref()).any(|text| names(text).contains(&name))
-            || request.fields.values().any(|value| names_in(value).contains(&name))
+        let texts = texts.chain([request.path.as_str()]).chain(request.text.as_deref());
+        texts.flat_map(names).chain(request.fields.values().flat_map(names_in)).collect()
     }
 
     /// Which kinds of token a verify way accepts on purpose.
     pub fn accepts(&self, operation: &str) -> Vec<TokenUse> {
         self.profile.operations.get(operation).and_then(|o| o.accepts.clone()).unwrap_or_else(|| vec![TokenUse::Access])
+    }
+
+    /// Whether a verify way looks the user up, as far as the profile says.
+    pub fn looks_up_user(&self, operation: &str) -> Option<bool> {
+        self.profile.operations.get(operation).and_then(|o| o.looks_up_user)
+    }
+
+    /// The kinds of token that `revoke` ends by being shown them: refresh tokens where the profile does not say, access
+    /// tokens where there are no others.
+    pub fn revocable(&self) -> Vec<TokenUse> {
+        let said = self.profile.operations.get("revoke").and_then(|o| o.accepts.clone());
+        let refreshes = || {
+            self.profile
+                .operations
+                .get("issue")
+                .is_some_and(|o| o.returns.contains_key("refresh") || o.command.is_some())
+        };
+        said.unwrap_or_else(|| vec![if refreshes() { TokenUse::Refresh } else { TokenUse::Access }])
     }
 
     /// Whether an operation is a command and not a request.

@@ -198,9 +198,14 @@ impl Scope<'_> {
             ("second_client", _) => {
                 self.client_value(second_client, tail, || unknown("give `second_client: {id, secret}` in the profile"))
             }
-            ("issued", _) => self.vars.issued.get(tail).cloned().map(Filled::With).ok_or_else(|| {
-                unknown(&format!("let `returns` of the issue operation say where `{tail}` is, and issue first"))
-            }),
+            ("issued", _) => match self.vars.issued.get(tail) {
+                Some(value) => Ok(Filled::With(value.clone())),
+                // Whoever has no token has nothing that comes with one.
+                None if self.vars.token.is_none() => Ok(Filled::LeftOut),
+                None => Err(unknown(&format!(
+                    "let `returns` of the issue operation say where `{tail}` is, and issue first"
+                ))),
+            },
             ("discovery", _) => self
                 .discovery
                 .get(tail)

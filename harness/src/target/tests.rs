@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -390,4 +391,80 @@ fn what_is_wrong_beyond_the_types_of_a_profile_is_shown_too() {
         "known:\n  'sig-[': {reason: ''}\n  sig-none: {outcome: fail, reason: x, until: soon}\n",
         "variants:\n  none: {operations: {issue: null}}\n",
     )));
+}
+
+/// A certificate for a name, with its key, as PEM files of a folder.
+fn certificate(folder: &Path, name: &str) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    made
+}
+
+/// A TLS server that asks for the certificate `who`, and says hello to whoever has it.
+fn server_that_asks_who(
+    shop: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    who: &rcgen::CertifiedKey<rcgen::KeyPair>,
+) -> String {
+    use std::io::{Read as _, Write as _};
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(who.cert.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(shop.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![shop.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut tls = rustls::StreamOwned::new(session, stream);
+            if tls.read(&mut [0; 1000]).is_ok_and(|n| n > 0) {
+                let _ = tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+            }
+        }
+    });
+    url
+}
+
+/// What a profile with this `tls` meets at the address: the body, or the error in words.
+fn greeted(folder: &Path, url: &str, tls: &str) -> Result<String, String> {
+    let text = format!("schema: 1\nname: t\ndialect: rs-only\noperations: {{}}\n{tls}");
+    let profile = parse_profile(&Source::new("t.yaml", folder, &*text), None).map_err(|e| e.render(false))?;
+    let target = Target::new(profile, url, None, &[]).map_err(|e| e.to_string())?;
+    let soon = std::time::Duration::from_secs(10);
+    crate::wire::Connection::open(&target.endpoint, &target.tls, soon)
+        .and_then(|mut connection| connection.exchange(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", false, soon))
+        .map(|reply| reply.text())
+        .map_err(|e| e.to_string())
+}
+
+#[test]
+fn tls_is_spoken_as_the_profile_says_and_a_refusal_names_the_key_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shop, me) = (certificate(folder.path(), "shop.test"), certificate(folder.path(), "me"));
+    let url = server_that_asks_who(&shop, &me);
+    let greeted = |tls: &str| greeted(folder.path(), &url, tls);
+    let mine = "certificate: me.pem, key: me.key";
+    assert_eq!(greeted(&format!("tls: {{ca: shop.test.pem, server_name: shop.test, {mine}}}")).as_deref(), Ok("hi"));
+    assert_eq!(greeted(&format!("tls: {{insecure: true, {mine}}}")).as_deref(), Ok("hi"));
+    #[track_caller]
+    fn says(seen: Result<String, String>, hint: &str) {
+        let seen = seen.expect_err("it is refused");
+        assert!(seen.contains(hint), "{seen}");
+    }
+    says(greeted(&format!("tls: {{ca: shop.test.pem, {mine}}}")), "server_name");
+    says(greeted(&format!("tls: {{ca: me.pem, server_name: shop.test, {mine}}}")), "tls: {ca: FILE}");
+    says(greeted("tls: {insecure: true}"), "tls: {certificate: FILE, key: FILE}");
+    says(greeted("tls: {insecure: true, certificate: me.pem}"), "`certificate` and `key` together");
+    says(greeted("tls: {ca: none.pem}"), "none.pem");
+    says(greeted("tls: {ca: me.key}"), "no certificate in PEM");
 }

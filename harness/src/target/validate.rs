@@ -9,7 +9,7 @@ use super::judge::{self, TokenPlace};
 use super::load::{find, whole, with_variant};
 use super::profile::{Auth, Dialect, Operation, Predicate, Profile, Request, VerifyKey};
 use super::template::{Piece, pieces};
-use crate::scenario::{Diagnostic, Diagnostics, Kind, Node, Place, Severity, Source, decode, suggestion};
+use crate::scenario::{Diagnostic, Diagnostics, Entry, Kind, Node, Place, Severity, Source, decode, suggestion};
 
 /// Operations that have a meaning of their own; `verify.<any name>` stands beside them.
 const OPERATIONS: &[&str] = &["issue", "refresh", "revoke", "keys", "scoped", "owned"];
@@ -55,8 +55,10 @@ pub fn examine(source: &Arc<Source>) -> Diagnostics {
         Err(found) => return found,
     };
     let mut found = examine_tree(&tree, None);
+    // A variant of the profile that this one extends may not fit any more: whoever asks for it is told then.
+    let own = |entry: &&Entry| Arc::ptr_eq(&entry.place.source, source);
     let variants: Vec<&str> = match tree.get("variants").map(|node| &node.kind) {
-        Some(Kind::Map(entries)) => entries.iter().map(|entry| entry.key.as_str()).collect(),
+        Some(Kind::Map(entries)) => entries.iter().filter(own).map(|entry| entry.key.as_str()).collect(),
         _ => Vec::new(),
     };
     for name in variants {
@@ -276,6 +278,13 @@ impl Look<'_> {
                 self.wrong_key(&["operations", name, key], format!("`{key}` belongs to `refresh`"), None);
             }
         }
+        if operation.looks_up_user.is_some() && !name.starts_with("verify.") {
+            self.wrong_key(
+                &["operations", name, "looks_up_user"],
+                "`looks_up_user` belongs to a verify way",
+                Some("under `verify.resource` or another `verify.<name>`".into()),
+            );
+        }
         if name == "refresh"
             && operation.rotates == Some(true)
             && !operation.returns.contains_key("refresh")
@@ -339,6 +348,16 @@ impl Look<'_> {
                 self.template(&[path, &["auth", "basic", "password"]].concat(), &basic.password, profile, extra);
             }
             None => {}
+        }
+        if let Some(Auth::Basic(basic)) = &request.auth
+            && [&basic.user, &basic.password].into_iter().any(|text| text.contains("${client.secret}"))
+            && profile.client.as_ref().is_some_and(|client| client.secret.is_none())
+        {
+            self.doubt(
+                &at("auth"),
+                "the client has no secret, so this whole `auth` is left out, and its id with it",
+                Some("a public client names itself in the form: `auth: null` and `fields: {client_id: \"${client.id}\"}`".into()),
+            );
         }
         if request.auth.is_some() && request.headers.keys().any(|header| header.eq_ignore_ascii_case("authorization")) {
             self.doubt(&at("auth"), "`auth` and an `Authorization` header are both given: the header wins", None);

@@ -122,7 +122,10 @@ impl Connection {
                     match step {
                         Ok(_) => {}
                         Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        Err(e) if e.kind() == io::ErrorKind::InvalidData && e.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>()) => {
+                        Err(e)
+                            if e.kind() == io::ErrorKind::InvalidData
+                                && e.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>()) =>
+                        {
                             return Err(WireError::Tls(e.to_string()));
                         }
                         Err(e) => return Err(WireError::moving(&e, "in the handshake", "handshake", deadline.after)),

@@ -198,6 +198,12 @@ pub const SHAPES: &[(&str, Shape)] = &[
     ("both-tokens", both_tokens),
     ("odd-places", odd_places),
     ("token-table", token_table),
+    ("two-csrf", two_csrf),
+    ("graphql", graphql),
+    ("tenant", tenant),
+    ("vhost", vhost),
+    ("xml", xml),
+    ("code", code),
 ];
 
 fn nothing_here() -> Said {
@@ -439,6 +445,211 @@ fn token_table(keeper: &Keeper, asked: &Asked) -> Said {
             None => unauthorised(),
         },
         ("GET", "/login") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+/// As Flask-JWT-Extended: every token has a CSRF value of its own, and a refresh brings a new access token alone.
+fn two_csrf(keeper: &Keeper, asked: &Asked) -> Said {
+    let value_of = |token: &str| format!("csrf-{}", token.rsplit('.').next().unwrap_or_default());
+    let set = |said: Said, kind: &str, token: &str| {
+        said.with("set-cookie", format!("{kind}_token_cookie={token}; HttpOnly; Path=/"))
+            .with("set-cookie", format!("csrf_{kind}_token={}; Path=/", value_of(token)))
+    };
+    let shown = |kind: &str| {
+        let token = asked.cookie(&format!("{kind}_token_cookie"))?;
+        (asked.header("x-csrf-token") == Some(value_of(token).as_str())).then_some(token)
+    };
+    let ended = |session: &str| keeper.sessions.lock().expect("sound").contains_key(&format!("ended {session}"));
+    let read = |kind: &str| shown(kind).and_then(|token| Keeper::read(token, kind));
+    let living = |kind: &str| read(kind).filter(|(_, session)| !ended(session));
+    let refuse = || says(401, json!({"msg": "Missing or wrong token"}));
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/login") => match Keeper::password(asked.json("username"), asked.json("password")) {
+            Ok(user) => {
+                let (access, refresh) = keeper.issue(&user);
+                set(set(says(200, json!({"login": true})), "access", &access), "refresh", &refresh)
+            }
+            Err(true) => refuse(),
+            Err(false) => says(400, json!({"msg": "Missing JSON"})),
+        },
+        ("POST", "/refresh") => match living("refresh") {
+            Some((user, session)) => {
+                set(says(200, json!({"refresh": true})), "access", &keeper.sign(&user, &session, "access", 300))
+            }
+            None => refuse(),
+        },
+        ("DELETE", "/logout") => match living("access") {
+            Some((user, session)) => {
+                let denied = Session { user, live: None, access: String::new() };
+                keeper.sessions.lock().expect("sound").insert(format!("ended {session}"), denied);
+                says(200, json!({"msg": "session ended"}))
+            }
+            None => refuse(),
+        },
+        ("POST", "/protected") => match living("access") {
+            Some((user, _)) => says(200, json!({"logged_in_as": user})),
+            None => refuse(),
+        },
+        (_, "/login" | "/refresh" | "/logout" | "/protected") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+/// One path, the operation in the text, everything answered with 200.
+fn graphql(keeper: &Keeper, asked: &Asked) -> Said {
+    if !asked.is("POST", "/graphql") {
+        return if asked.path == "/graphql" { not_this_method() } else { nothing_here() };
+    }
+    let error = |text: &str| says(200, json!({"data": null, "errors": [{"message": text}]}));
+    let Some(query) = asked.json("query") else { return says(400, json!({"errors": [{"message": "no query"}]})) };
+    let body: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+    let variable = |name: &str| body.pointer(&format!("/variables/{name}"))?.as_str().map(str::to_owned);
+    let tokens = |pair: (String, String)| json!({"tokens": {"access": pair.0, "refresh": pair.1}});
+    if query.contains("login(") {
+        match Keeper::password(variable("u"), variable("p")) {
+            Ok(user) => says(200, json!({"data": {"login": tokens(keeper.issue(&user))}})),
+            Err(_) => error("Please enter valid credentials"),
+        }
+    } else if query.contains("refreshToken(") {
+        match keeper.rotate(variable("t").as_deref(), None) {
+            Some(pair) => says(200, json!({"data": {"refreshToken": tokens(pair)}})),
+            None => error("Invalid refresh token"),
+        }
+    } else {
+        match keeper.user_of(asked.after("bearer")) {
+            Some(user) => says(200, json!({"data": {"me": user}})),
+            None => error("Signature has expired or you are nobody"),
+        }
+    }
+}
+
+/// Wants two headers with everything, redirects after a login and instead of refusing.
+fn tenant(keeper: &Keeper, asked: &Asked) -> Said {
+    if asked.header("x-tenant") != Some("shop") || asked.header("x-api-key") != Some("gateway-key-9") {
+        return nothing_here();
+    }
+    let page = |status: u16, text: &str| Said {
+        status,
+        headers: vec![("content-type", "text/html".into())],
+        body: format!("<html>{text}</html>"),
+    };
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/login") => match Keeper::password(asked.form("user"), asked.form("pin")) {
+            Ok(user) => page(303, "").with("location", "/account").with(
+                "set-cookie",
+                format!("sid_token={}; Secure; HttpOnly; SameSite=Lax; Path=/", keeper.issue(&user).0),
+            ),
+            Err(true) => page(200, "wrong name or PIN"),
+            Err(false) => page(400, "name and PIN, please"),
+        },
+        ("GET", "/account") => match keeper.user_of(asked.cookie("sid_token")) {
+            Some(user) => page(200, &user),
+            None => page(302, "").with("location", "/login?next=/account"),
+        },
+        ("GET", "/login") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+/// Answers for one host alone.
+fn vhost(keeper: &Keeper, asked: &Asked) -> Said {
+    match asked.header("host") {
+        Some("shop.test") => login(keeper, asked).unwrap_or_else(|| match asked.path.as_str() {
+            "/me" => bearer_me(keeper, asked),
+            _ => nothing_here(),
+        }),
+        _ => Said {
+            status: 400,
+            headers: vec![("content-type", "text/html".into())],
+            body: "<h1>Bad Request</h1>".into(),
+        },
+    }
+}
+
+/// XML both ways, the token in a header.
+fn xml(keeper: &Keeper, asked: &Asked) -> Said {
+    let says = |status: u16, body: String| Said { status, headers: vec![("content-type", "text/xml".into())], body };
+    let text = String::from_utf8_lossy(&asked.body).into_owned();
+    let of = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(value, _)| value.to_owned())
+    };
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/soap/login") => match Keeper::password(of("name"), of("password")) {
+            Ok(user) => says(200, "<login><ok/></login>".into()).with("x-token", keeper.issue(&user).0),
+            Err(_) => says(200, "<login><fault>login</fault></login>".into()),
+        },
+        ("GET", "/soap/me") => match keeper.user_of(asked.header("x-token")) {
+            Some(user) => says(200, format!("<me><name>{user}</name></me>")),
+            None => says(403, "<me><fault>token</fault></me>".into()),
+        },
+        ("GET", "/soap/login") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+/// Authorization code with PKCE: a login page with a CSRF field, a code for one use, rotating refresh tokens.
+fn code(keeper: &Keeper, asked: &Asked) -> Said {
+    let fresh = |said: Said| said.with("cache-control", "no-store");
+    let page =
+        |body: &str| Said { status: 200, headers: vec![("content-type", "text/html".into())], body: body.into() };
+    let to = |place: &str| Said { status: 302, headers: vec![("location", place.to_owned())], body: String::new() };
+    let error = |name: &str| fresh(says(400, json!({"error": name})));
+    let pair = |(access, refresh): (String, String)| {
+        fresh(says(
+            200,
+            json!({"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": 300}),
+        ))
+    };
+    // What a browser was given is a session of the keeper under its own name.
+    let keep = |name: String, value: &str| {
+        let kept = Session { user: value.to_owned(), live: None, access: String::new() };
+        keeper.sessions.lock().expect("sound").insert(name, kept);
+    };
+    let take = |name: String| keeper.sessions.lock().expect("sound").remove(&name).map(|kept| kept.user);
+    let next = || keeper.count.fetch_add(1, Ordering::Relaxed);
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("GET", "/authorize") => {
+            let who = asked.cookie("browser").and_then(|b| keeper.user_of_handle(Some(&format!("browser {b}"))));
+            let (Some(user), Some(challenge)) = (who, asked.query.get("code_challenge")) else { return to("/login") };
+            let code = format!("code-{}", next());
+            keep(format!("code {code}"), &format!("{user} {challenge}"));
+            to(&format!("{}?code={code}&state=s", asked.query.get("redirect_uri").map_or("/", String::as_str)))
+        }
+        ("GET", "/login") => {
+            let csrf = format!("csrf-{}", next());
+            page(&format!(r#"<form method="post"><input type="hidden" name="csrf" value="{csrf}"></form>"#))
+                .with("set-cookie", format!("csrf={csrf}; Path=/"))
+        }
+        ("POST", "/login") if asked.form("csrf").as_deref() != asked.cookie("csrf") => page("try again"),
+        ("POST", "/login") => match Keeper::password(asked.form("username"), asked.form("password")) {
+            Ok(user) => {
+                let browser = next();
+                keep(format!("browser {browser}"), &user);
+                to("/").with("set-cookie", format!("browser={browser}; Path=/"))
+            }
+            Err(_) => page("try again"),
+        },
+        ("POST", "/token") => match asked.form("grant_type").as_deref() {
+            Some("authorization_code") => {
+                let kept = asked.form("code").and_then(|code| take(format!("code {code}")));
+                let digest = asked.form("code_verifier").map(|v| <sha2::Sha256 as sha2::Digest>::digest(v.as_bytes()));
+                let shown = digest.map(|d| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(d));
+                match (kept.as_deref().and_then(|kept| kept.split_once(' ')), shown) {
+                    (Some((user, challenge)), Some(shown)) if challenge == shown => pair(keeper.issue(user)),
+                    _ => error("invalid_grant"),
+                }
+            }
+            Some("refresh_token") if asked.form("client_id").as_deref() != Some("spa") => error("invalid_client"),
+            Some("refresh_token") => match asked.form("refresh_token") {
+                Some(token) => keeper.rotate(Some(&token), None).map_or_else(|| error("invalid_grant"), pair),
+                None => error("invalid_request"),
+            },
+            _ => error("unsupported_grant_type"),
+        },
+        ("GET", "/me") => bearer_me(keeper, asked),
+        ("GET", "/token") => not_this_method(),
         _ => nothing_here(),
     }
 }

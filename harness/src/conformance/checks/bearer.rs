@@ -8,7 +8,7 @@ use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
 use crate::conformance::session::Way;
 use crate::record::Level;
-use crate::target::TokenPlace;
+use crate::target::{Case, TokenPlace};
 
 use super::issue::unclean;
 
@@ -150,6 +150,11 @@ fn missing(p: &mut Probe<'_>) -> Result<(), Stop> {
     } else {
         p.fail_seen(Some("status"), &finding, "401", &answer);
     }
+    // A resource that says no in a body alone, or by a redirect, does not speak the scheme: that is advice, not a rule.
+    let otherwise = p.target().statuses(&way.operation, Case::NoToken).iter().all(|status| *status < 400);
+    if otherwise && answer.status() != 401 {
+        p.at_most(Level::Should);
+    }
     match answer.bearer_challenge() {
         None => {
             let seen = challenge_text(&answer);
@@ -160,6 +165,9 @@ fn missing(p: &mut Probe<'_>) -> Result<(), Stop> {
                 format!("expected a Bearer challenge, saw {seen}"),
                 &answer,
             );
+            if otherwise {
+                p.at_most(Level::Should);
+            }
         }
         Some(params) if params.is_empty() => {
             p.fail_told(
@@ -309,7 +317,7 @@ fn query(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn cacheable(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = bearer_way(p)?;
+    let way = p.resource()?;
     let token = p.access()?;
     let answer = p.present(&way, &token)?;
     let Some(reply) = answer.reply.as_ref().filter(|_| answer.accepted()) else {
@@ -317,10 +325,13 @@ fn cacheable(p: &mut Probe<'_>) -> Result<(), Stop> {
     };
     let list = |name: &str| reply.header_all(name).join(",").to_ascii_lowercase();
     let (cache, vary) = (list("cache-control"), list("vary"));
+    let carrier = match p.target().token_place(&way.operation) {
+        Some(TokenPlace::Cookie) => "cookie",
+        _ => "authorization",
+    };
     let has = |name: &str| cache.split(',').any(|d| d.split('=').next().is_some_and(|n| n.trim() == name));
     let open = has("public") || has("s-maxage") || has("must-revalidate") && has("max-age");
-    let closed =
-        has("private") || has("no-store") || vary.split(',').any(|v| matches!(v.trim(), "authorization" | "*"));
+    let closed = has("private") || has("no-store") || vary.split(',').any(|v| [carrier, "*"].contains(&v.trim()));
     if open && !closed {
         let summary =
             format!("`Cache-Control: {cache}` without `Vary: Authorization` lets a shared cache serve it to others");

@@ -113,7 +113,7 @@ pub const CHECKS: &[Check] = &[
         flaws: &["crash-deleted", "inactive-ok"],
         sends: "a re-signed token whose subject is a user that nobody has; and the second user's token after the admin hooks disabled or deleted that user",
         why: "a deleted user's token must end with the user, and must not end in a server error",
-        remedy: "look the user up when the token is used, and answer 401 where there is none",
+        remedy: "look the user up when the token is used, and answer 401 where there is none; a resource that looks nobody up on purpose says `looks_up_user: false` in the profile, one that has to says `true`",
         run: sub_unknown,
     },
     Check {
@@ -243,12 +243,21 @@ fn at_resource(p: &mut Probe<'_>, variant: &str, token: &str) -> Result<(), Stop
 }
 
 fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let way = p.resource()?;
+    let looks_up = p.target().looks_up_user(&way.operation);
+    if looks_up == Some(false) {
+        let why = "the profile says that the resource does not look the user up (`looks_up_user: false`)";
+        return Err(Stop::not_applicable(why));
+    }
     if p.has(Need::SigningKey) {
         unknown_subject(p)?;
+        // A resource that reads no more than the token is right in its way: only its owner knows whether it should not.
+        if looks_up.is_none() {
+            p.at_most(Level::Should);
+        }
     } else {
         p.skip("unknown", SkipReason::Needs(Need::SigningKey.name().into()));
     }
-    let way = p.resource()?;
     let (disables, deletes) = (p.has(Need::DisableUser) && p.target().has_hook("enable_user"), can_delete(p));
     for (variant, hook, possible) in [("inactive", "disable_user", disables), ("deleted", "delete_user", deletes)] {
         if !possible || !p.has(Need::SecondUser) {

@@ -254,7 +254,7 @@ fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {
     let token = p.fresh_refresh()?;
     let other = p.target().second_client().cloned().ok_or_else(|| Stop::needs(Need::SecondClient))?;
     p.offer("other-client", &token)?;
-    let vars = p.vars().client(&other).token(token.as_str());
+    let vars = p.vars_with(token.as_str()).client(&other);
     let mut answer = p.call("refresh", &vars)?;
     answer.token = Some(token.clone());
     let control = p.refresh(&token)?;

@@ -14,7 +14,7 @@ use crate::conformance::probe::{Probe, Stop};
 use crate::record::{Level, SkipReason};
 use crate::scenario::Budget;
 use crate::stats::{Interval, hodges_lehmann, median, wilcoxon_interval};
-use crate::target::{BodyKind, User, Vars};
+use crate::target::{BodyKind, Case, User, Vars};
 
 use super::issue::{first_user, unclean};
 use super::refresh::second_vars;
@@ -307,6 +307,9 @@ pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, secret:
     let genuine = p.target().request(operation, vars).map_err(|e| Stop::Harness(e.to_string()))?;
     let kind = p.target().body_kind(operation);
     let text = std::str::from_utf8(genuine.body()).unwrap_or_default().to_owned();
+    // What the profile says of refusals is as good: a server may say no with a 200 and a body.
+    let own = [Case::Invalid, Case::Denied].into_iter().flat_map(|case| p.target().statuses(operation, case));
+    let orderly: Vec<u16> = own.chain([400, 401, 413, 415, 422]).collect();
     for (variant, body, content_type) in spoilt(kind, &text, secret) {
         let mut request = genuine.clone();
         *request.body_mut() = Bytes::from(body);
@@ -329,7 +332,7 @@ pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, secret:
         if took > 2.0 && !unclean(&answer) {
             let text = format!("expected an answer within 2 s, saw one after {took:.1} s");
             p.fail_told(Some(variant), "slow", "a quick refusal", text, &answer);
-        } else if answer.refused() && !matches!(answer.status(), 400 | 401 | 413 | 415 | 422) {
+        } else if answer.refused() && !orderly.contains(&answer.status()) {
             p.fail_seen(Some(variant), &answer.finding(), "400, 401, 413, 415 or 422", &answer);
         } else if variant == "duplicate-field" && kind == Some(BodyKind::Json) && !unclean(&answer) {
             // RFC 8259 section 4 leaves it to the parser which of two members counts; RFC 6749 section 3.2 does not.
@@ -347,20 +350,10 @@ fn spoilt(kind: Option<BodyKind>, text: &str, secret: &str) -> Vec<(&'static str
     let mut out: Vec<(&'static str, Vec<u8>, Option<&'static str>)> = Vec::new();
     match (kind, serde_json::from_str::<Value>(text)) {
         (Some(BodyKind::Json), Ok(Value::Object(fields))) => {
-            let name = fields.iter().find(|(_, v)| v.as_str() == Some(secret)).map(|(name, _)| name.clone());
-            let with = |value: Value| {
-                let mut fields = fields.clone();
-                if let Some(name) = &name {
-                    fields.insert(name.clone(), value);
-                }
-                Value::Object(fields).to_string()
-            };
+            let fields = Value::Object(fields);
+            let with = |value: Value| changed(&fields, secret, Some(&value)).to_string();
             let marked = with(json!("@assay@"));
-            let missing = {
-                let mut fields = fields.clone();
-                name.as_ref().map(|n| fields.remove(n));
-                Value::Object(fields).to_string()
-            };
+            let missing = changed(&fields, secret, None).to_string();
             out.push(("broken", text.as_bytes()[..text.len().saturating_sub(1)].to_vec(), None));
             out.push(("content-type", text.as_bytes().to_vec(), Some("text/plain")));
             out.push(("empty-body", Vec::new(), None));
@@ -394,6 +387,24 @@ fn spoilt(kind: Option<BodyKind>, text: &str, secret: &str) -> Vec<(&'static str
         _ => {}
     }
     out
+}
+
+/// A JSON value with another one in the place of the secret, however deep that is; without its member where `None`.
+fn changed(value: &Value, secret: &str, by: Option<&Value>) -> Value {
+    let is_secret = |member: &Value| member.as_str() == Some(secret);
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(_, member)| by.is_some() || !is_secret(member))
+            .map(|(name, member)| (name.clone(), changed(member, secret, by)))
+            .collect(),
+        Value::Array(items) => {
+            let kept = items.iter().filter(|item| by.is_some() || !is_secret(item));
+            kept.map(|item| changed(item, secret, by)).collect()
+        }
+        other if is_secret(other) => by.cloned().unwrap_or_default(),
+        other => other.clone(),
+    }
 }
 
 fn throttle(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -479,6 +490,11 @@ mod tests {
         assert_eq!(of("missing-field"), r#"{"username":"alice"}"#);
         assert!(of("lone-surrogate").contains(r#""password":"\ud800""#), "{}", of("lone-surrogate"));
         assert!(of("long-password").len() > 1 << 20);
+        let nested = r#"{"query":"mutation","variables":{"u":"alice","p":["x-1"]}}"#;
+        let bodies = spoilt(Some(BodyKind::Json), nested, "x-1");
+        let of = |name: &str| String::from_utf8(bodies.iter().find(|(n, ..)| *n == name).unwrap().1.clone()).unwrap();
+        assert_eq!(of("missing-field"), r#"{"query":"mutation","variables":{"p":[],"u":"alice"}}"#);
+        assert_eq!(of("null-field"), r#"{"query":"mutation","variables":{"p":[null],"u":"alice"}}"#);
         let bodies = spoilt(Some(BodyKind::Form), "username=alice&password=x-1", "x-1");
         assert!(bodies.iter().any(|(n, b, _)| *n == "missing-field" && b == b"username=alice"));
     }

@@ -169,7 +169,7 @@ fn error_body(p: &mut Probe<'_>) -> Result<(), Stop> {
         let answer = p.present(&way, token)?;
         judge_body(p, variant, &answer);
     }
-    let vars = p.vars().token(genuine.as_str());
+    let vars = p.vars_with(genuine.as_str());
     let mut request = p.target().request(&way.operation, &vars).map_err(|e| Stop::Harness(e.to_string()))?;
     if let Ok(value) = HeaderValue::from_bytes(b"Bearer one two \xff") {
         request.headers_mut().insert(AUTHORIZATION, value);
@@ -303,7 +303,7 @@ fn url(p: &mut Probe<'_>) -> Result<(), Stop> {
     let issued = p.login()?;
     let token = issued.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
     let signature = token.rsplit('.').next().unwrap_or(&token).to_owned();
-    let vars = p.vars().token(token.as_str());
+    let vars = p.vars_with(token.as_str());
     let plain = p.target().request(&way.operation, &vars).map_err(|e| Stop::Harness(e.to_string()))?;
     let path = plain.uri().path().to_owned();
     let other = match path.strip_suffix('/') {
@@ -351,7 +351,7 @@ fn cors(p: &mut Probe<'_>) -> Result<(), Stop> {
             continue;
         };
         let token = p.access()?;
-        let vars = p.vars().token(token.as_str());
+        let vars = p.vars_with(token.as_str());
         let mut request = p.target().request(&operation, &vars).map_err(|e| Stop::Harness(e.to_string()))?;
         let value = HeaderValue::from_str(&origin).map_err(|e| Stop::Harness(e.to_string()))?;
         request.headers_mut().insert(ORIGIN, value);

@@ -248,7 +248,7 @@ fn parity(p: &mut Probe<'_>) -> Result<(), Stop> {
     for way in p.ways() {
         for (what, token) in [("genuine", &genuine), ("tampered", &tampered), ("garbage", &"assay-no-token".to_owned())]
         {
-            let vars = p.vars().token(token.as_str());
+            let vars = p.vars_with(token.as_str());
             cases.push((format!("{}-{what}", way.name), way.operation.clone(), vars, Some(token.clone())));
         }
         cases.push((format!("{}-nothing", way.name), way.operation.clone(), p.vars(), None));
@@ -262,7 +262,7 @@ fn parity(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     if p.has(Need::Refresh) && !p.target().is_command("refresh") {
         let token = "assay-no-token".to_owned();
-        cases.push(("bad-refresh".to_owned(), "refresh".to_owned(), p.vars().token(token.as_str()), Some(token)));
+        cases.push(("bad-refresh".to_owned(), "refresh".to_owned(), p.vars_with(token.as_str()), Some(token)));
     }
     for (variant, operation, vars, token) in cases {
         let Ok(request) = p.target().request(&operation, &vars) else { continue };
@@ -427,7 +427,7 @@ fn two_users(p: &mut Probe<'_>, way: &Way) -> Result<[(String, String); 2], Stop
     let mut users = Vec::new();
     for vars in [Vars::new(), second] {
         let token = login_past(p, &vars)?;
-        let vars = p.vars().token(token.as_str());
+        let vars = p.vars_with(token.as_str());
         let request = request(p, &way.operation, &vars)?;
         let answer = p.send_to(bare, &way.operation, request, Some(token.clone()))?;
         let name = identity(p, &answer).ok_or_else(|| {
@@ -471,7 +471,7 @@ fn no_store_kept(p: &mut Probe<'_>) -> Result<(), Stop> {
     let mut pairs = vec![("issue", past, through)];
     if let Some((one, two)) = refresh.filter(|_| p.has(Need::Refresh) && !p.target().is_command("refresh")) {
         let bare = peer(p)?;
-        let first = request(p, "refresh", &p.vars().token(one.as_str()))?;
+        let first = request(p, "refresh", &p.vars_with(one.as_str()))?;
         let past = p.send_to(bare, "refresh", first, Some(one))?;
         let through = p.refresh(&two)?;
         pairs.push(("refresh", past, through));
@@ -493,7 +493,7 @@ fn no_store_kept(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn auth_forwarded(p: &mut Probe<'_>) -> Result<(), Stop> {
     let way = bearer_way(p)?;
     let token = genuine_past(p)?;
-    let genuine = request(p, &way.operation, &p.vars().token(token.as_str()))?;
+    let genuine = request(p, &way.operation, &p.vars_with(token.as_str()))?;
     let (past, through) = both(p, &way.operation, &genuine, Some(&token))?;
     if !past.accepted() {
         return Err(Stop::Inconclusive("the server itself refuses a genuine token".into()));
@@ -521,7 +521,7 @@ fn hop_by_hop(p: &mut Probe<'_>) -> Result<(), Stop> {
     let token = genuine_past(p)?;
     p.present(&way, &token)?;
     for (variant, shown) in [("garbage", "assay-no-token"), ("genuine", token.as_str())] {
-        let plain = request(p, &way.operation, &p.vars().token(shown))?;
+        let plain = request(p, &way.operation, &p.vars_with(shown))?;
         let listed = with_header(plain, CONNECTION.as_str(), "close, Authorization")?;
         let answer = p.send(&way.operation, listed, Some(shown.to_owned()))?;
         if variant == "garbage" {

@@ -486,6 +486,12 @@ fn chain(p: &mut Probe<'_>) -> Result<(), Stop> {
             if link == 0 {
                 return Err(Stop::blocked_by("refresh-basic"));
             }
+            if !answer.answered() {
+                let text =
+                    format!("refresh number {} of a chain: {}, so nothing was learnt", link + 1, answer.describe());
+                p.inconclusive(Some("chain"), "no-answer", text);
+                return Ok(());
+            }
             p.fail_told(
                 Some("chain"),
                 "breaks",
@@ -501,7 +507,7 @@ fn chain(p: &mut Probe<'_>) -> Result<(), Stop> {
         token = issued.refresh.unwrap_or(token);
     }
     p.pass(Some("chain"), "holds", format!("{links} refreshes one after the other"));
-    slope(p, &took)?;
+    token = slope(p, &took, token)?;
     match middle.filter(|m| p.has(Need::Rotation) && *m != token) {
         Some(middle) if p.profile().declares.grace_s.unwrap_or(0.0) <= 2.0 => {
             p.offer("predecessor", &middle)?;
@@ -518,22 +524,24 @@ fn service_ms(answer: &Answer) -> f64 {
     answer.reply.as_ref().map_or(0.0, |r| r.timing.service().0 as f64 / 1e6)
 }
 
-/// Compares the end of a chain with its beginning, and with a chain that has only begun: what slows both down is the
-/// machine, not the chain.
-fn slope(p: &mut Probe<'_>, took: &[f64]) -> Result<(), Stop> {
+/// Compares the end of a chain with its beginning, and with a chain that has only begun: both go on in turns, so that
+/// what slows them down alike is the machine, not the chain. The chain's last token comes back.
+fn slope(p: &mut Probe<'_>, took: &[f64], chain: String) -> Result<String, Stop> {
     const ENDS: usize = 20;
     let median = |list: &[f64]| crate::stats::median(list).unwrap_or(0.0);
-    let (first, last) = (median(&took[..ENDS.min(took.len())]), median(&took[took.len().saturating_sub(ENDS)..]));
-    let mut young = Vec::with_capacity(ENDS);
-    let mut token = p.fresh_refresh()?;
+    let first = median(&took[..ENDS.min(took.len())]);
+    let mut tokens = [chain, p.fresh_refresh()?];
+    let mut times = [Vec::with_capacity(ENDS), Vec::with_capacity(ENDS)];
     for _ in 0..ENDS {
-        let answer = p.refresh(&token)?;
-        young.push(service_ms(&answer));
-        let next =
-            answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().tokens(r, "refresh").ok());
-        token = next.and_then(|i| i.refresh).unwrap_or(token);
+        for (token, times) in tokens.iter_mut().zip(&mut times) {
+            let answer = p.refresh(token)?;
+            times.push(service_ms(&answer));
+            let reply = answer.reply.as_ref().filter(|_| answer.accepted());
+            let next = reply.and_then(|reply| p.target().tokens(reply, "refresh").ok());
+            *token = next.and_then(|issued| issued.refresh).unwrap_or_else(|| token.clone());
+        }
     }
-    let young = median(&young);
+    let (last, young) = (median(&times[0]), median(&times[1]));
     let text =
         format!("median {first:.1} ms at its beginning, {last:.1} ms at its end, {young:.1} ms in a young session");
     if last > 3.0 * first.max(young) && last - first.max(young) > 5.0 {
@@ -541,7 +549,8 @@ fn slope(p: &mut Probe<'_>, took: &[f64]) -> Result<(), Stop> {
     } else {
         p.pass(Some("slope"), "flat", text);
     }
-    Ok(())
+    let [chain, _] = tokens;
+    Ok(chain)
 }
 
 fn entropy(p: &mut Probe<'_>) -> Result<(), Stop> {

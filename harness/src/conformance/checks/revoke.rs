@@ -88,11 +88,19 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// The token that the revoke operation takes: the refresh token unless the profile says otherwise.
-fn revocable(p: &Probe<'_>, issued: &Issued) -> Option<String> {
-    let takes_access =
-        p.target().operation("revoke").ok().and_then(|o| o.accepts.clone()) == Some(vec![TokenUse::Access]);
-    if takes_access { issued.access.clone() } else { issued.refresh.clone().or_else(|| issued.access.clone()) }
+/// The token that the revoke operation takes: the refresh token where it takes both.
+pub(super) fn revocable(p: &Probe<'_>, issued: &Issued) -> Option<String> {
+    let refresh = issued.refresh.clone().filter(|_| p.target().revocable().contains(&TokenUse::Refresh));
+    refresh.or_else(|| issued.access.clone())
+}
+
+/// # Errors
+/// Skipped where a revocation takes no refresh token.
+pub(super) fn takes_refresh(p: &Probe<'_>) -> Result<(), Stop> {
+    match p.target().revocable().contains(&TokenUse::Refresh) {
+        true => Ok(()),
+        false => Err(Stop::not_applicable("a revocation takes access tokens alone (`accepts` of `revoke`)")),
+    }
 }
 
 /// A login, revoked. Ends the check where the revocation was refused.
@@ -118,6 +126,19 @@ fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
     match issued.refresh.clone().filter(|_| p.has(Need::Refresh)) {
         Some(refresh) => {
             let shown = p.refresh(&refresh)?;
+            if shown.accepted() && refresh != token && everywhere_dead(p, &token)? {
+                // What was shown to it is dead, as the profile says; that the session goes on is worth a word.
+                let text = "the revoked access token is refused, and the refresh token of that login goes on working";
+                p.fail_told(
+                    Some("refresh"),
+                    "session-lives",
+                    "the refresh token of that login refused too",
+                    text,
+                    &shown,
+                );
+                p.at_most(Level::Should);
+                return Ok(());
+            }
             p.judge_refusal(Some("refresh"), "a revoked refresh token refused", &shown);
             if shown.accepted() {
                 return Ok(());
@@ -146,6 +167,17 @@ fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+/// Whether every way refuses an access token.
+fn everywhere_dead(p: &mut Probe<'_>, token: &str) -> Result<bool, Stop> {
+    let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
+    for way in &ways {
+        if p.present(way, token)?.accepted() {
+            return Ok(false);
+        }
+    }
+    Ok(!ways.is_empty())
 }
 
 fn access(p: &mut Probe<'_>) -> Result<(), Stop> {

@@ -40,11 +40,13 @@ struct Spread {
     low: f64,
     high: f64,
     n: usize,
+    /// How old a stamp may be when it is shown.
+    stale: f64,
 }
 
 impl Spread {
     fn new() -> Spread {
-        Spread { low: f64::NEG_INFINITY, high: f64::INFINITY, n: 0 }
+        Spread { low: f64::NEG_INFINITY, high: f64::INFINITY, n: 0, stale: 0.0 }
     }
 
     /// A stamp of whole seconds, rounded down, made between sending and receiving.
@@ -56,7 +58,7 @@ impl Spread {
 
     /// By how much no single offset explains the answers.
     fn excess(&self) -> f64 {
-        self.low - self.high
+        self.low - self.high - self.stale
     }
 }
 
@@ -144,7 +146,10 @@ fn cut_offs(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn see_date(spread: &mut Spread, answer: &Answer) {
     let date = answer.reply.as_ref().and_then(|r| r.header("date")).and_then(window::parse_http_date);
     if let Some(date) = date {
-        spread.see(date as f64, clock::unix_at(answer.sent), clock::unix_at(answer.received));
+        let (sent, received) = (clock::unix_at(answer.sent), clock::unix_at(answer.received));
+        spread.see(date as f64, sent, received);
+        // Servers write this header once a second, between requests: one that is busy for a while shows an old one.
+        spread.stale = spread.stale.max(1.0 + 2.0 * (received - sent));
     }
 }
 

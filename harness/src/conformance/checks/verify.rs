@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use crate::clock;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::decode;
 use crate::conformance::probe::{Probe, Stop};
 use crate::conformance::session::{Presented, Way};
+use crate::jose::base64url;
 use crate::record::Level;
 
 /// The family.
@@ -42,7 +45,7 @@ pub const CHECKS: &[Check] = &[
         flaws: &["verify-signature-only"],
         sends: "a genuine, a tampered and an ended token to every way; and compares the verdicts on every token that other checks showed to several ways",
         why: "a gateway that asks one way and an application that asks another will disagree on who is logged in",
-        remedy: "verify in one place with one configuration; a declared difference belongs under `known` (`verify-agreement/CHECK`)",
+        remedy: "verify in one place with one configuration; a way that looks no user up on purpose says `looks_up_user: false` in the profile; any other declared difference belongs under `known` (`verify-agreement/CHECK`)",
         run: agreement,
     },
 ];
@@ -52,6 +55,7 @@ fn revoked(p: &mut Probe<'_>) -> Result<(), Stop> {
     if ways.is_empty() {
         return Err(Stop::not_applicable("no verify way takes refresh tokens"));
     }
+    super::revoke::takes_refresh(p)?;
     let token = p.fresh_refresh()?;
     for way in &ways {
         if !p.present(way, &token)?.accepted() {
@@ -76,7 +80,10 @@ fn agreement(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::needs(Need::SecondWay));
     }
     let ledger = p.session.ledger();
-    let (compared, differences) = compare(&ledger, &comparable);
+    let blind = p.ways().into_iter().filter(|w| p.target().looks_up_user(&w.operation) == Some(false));
+    let blind: BTreeSet<String> = blind.map(|w| w.name).collect();
+    let subject = Subject::of(p.profile().subject_claim(), &p.access()?);
+    let (compared, differences) = compare(&ledger, &comparable, &blind, subject.as_ref());
     for (by, split) in &differences {
         let text = format!(
             "a token of {by} ({}): accepted by {}, refused by {}",
@@ -119,6 +126,26 @@ fn own_tokens(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The first user, as a genuine token names them.
+struct Subject {
+    claim: String,
+    value: Value,
+}
+
+impl Subject {
+    fn of(claim: &str, token: &str) -> Option<Subject> {
+        let value = decode(token)?.1.get(claim)?.clone();
+        Some(Subject { claim: claim.to_owned(), value })
+    }
+
+    /// Whether a token names this user, once and in the same words: whoever looks no user up cannot tell another one.
+    fn named_by(&self, token: &str) -> bool {
+        let payload = token.split('.').nth(1).map(base64url::decode_lenient).unwrap_or_default();
+        let once = String::from_utf8_lossy(&payload).matches(&format!("\"{}\"", self.claim)).count() == 1;
+        once && decode(token).is_some_and(|(_, claims)| claims.get(&self.claim) == Some(&self.value))
+    }
+}
+
 /// Who said what of one token.
 #[derive(Debug, PartialEq, Eq)]
 struct Split {
@@ -129,8 +156,14 @@ struct Split {
 
 /// Compares the verdicts on every token that one probe showed to several ways without changing any state between.
 /// Returns how many were compared, and the first difference by check. What `time-` checks show is left out: near an
-/// edge two requests may fall on its two sides.
-fn compare(ledger: &[Presented], ways: &BTreeSet<String>) -> (usize, BTreeMap<String, Split>) {
+/// edge two requests may fall on its two sides. Of a way in `blind`, which looks no user up on purpose, it is no
+/// difference that it accepts a token of somebody whom others do not know.
+fn compare(
+    ledger: &[Presented],
+    ways: &BTreeSet<String>,
+    blind: &BTreeSet<String>,
+    subject: Option<&Subject>,
+) -> (usize, BTreeMap<String, Split>) {
     let mut groups: BTreeMap<(&str, &str, u64), BTreeMap<&str, BTreeSet<bool>>> = BTreeMap::new();
     for seen in ledger.iter().filter(|s| ways.contains(&s.way) && !s.by.starts_with("time-")) {
         let group = groups.entry((&seen.by, &seen.token, seen.epoch)).or_default();
@@ -148,6 +181,10 @@ fn compare(ledger: &[Presented], ways: &BTreeSet<String>) -> (usize, BTreeMap<St
             verdicts.iter().filter(|(_, v)| v.contains(&accepted)).map(|(w, _)| (*w).to_owned()).collect()
         };
         let (accepted, refused) = (side(true), side(false));
+        let by_blind_ways = !accepted.is_empty() && accepted.iter().all(|way| blind.contains(way));
+        if by_blind_ways && subject.is_some_and(|subject| !subject.named_by(token)) {
+            continue;
+        }
         if !accepted.is_empty() && !refused.is_empty() {
             differences.entry(by.to_owned()).or_insert(Split { token: token.to_owned(), accepted, refused });
         }
@@ -173,10 +210,26 @@ mod tests {
             seen("sig-alg-none", "b", 2, "resource", false),
             seen("sig-alg-none", "b", 2, "endpoint", false),
         ];
-        let (compared, differences) = compare(&ledger, &ways);
+        let (compared, differences) = compare(&ledger, &ways, &BTreeSet::new(), None);
         assert_eq!(compared, 2);
         assert_eq!(differences.keys().collect::<Vec<_>>(), ["sig-tamper"]);
         assert_eq!(differences["sig-tamper"].accepted, ["endpoint"]);
+    }
+
+    #[test]
+    fn a_way_that_looks_no_user_up_may_take_a_stranger_and_nothing_else() {
+        let jwt = |payload: &str| format!("{}.{}.s", base64url::encode("{}"), base64url::encode(payload));
+        let (own, stranger) = (jwt(r#"{"uid":1}"#), jwt(r#"{"uid":2}"#));
+        let twice = jwt(r#"{"uid":2,"uid":1}"#);
+        let ways = ["resource", "endpoint"].map(str::to_owned).into();
+        let blind = ["endpoint".to_owned()].into();
+        let subject = Subject::of("uid", &own);
+        let split = |token: &str, endpoint: bool| {
+            let ledger = [seen("x", token, 1, "resource", !endpoint), seen("x", token, 1, "endpoint", endpoint)];
+            compare(&ledger, &ways, &blind, subject.as_ref()).1.len()
+        };
+        assert_eq!([split(&own, true), split(&stranger, true), split(&twice, true)], [1, 0, 0]);
+        assert_eq!(split(&stranger, false), 1, "that the other way takes a stranger is a difference");
     }
 
     #[test]
@@ -188,6 +241,6 @@ mod tests {
             seen("time-exp-leeway", "b", 3, "resource", true),
             seen("time-exp-leeway", "b", 3, "endpoint", false),
         ];
-        assert_eq!(compare(&ledger, &ways), (0, BTreeMap::new()));
+        assert_eq!(compare(&ledger, &ways, &BTreeSet::new(), None), (0, BTreeMap::new()));
     }
 }

@@ -38,7 +38,7 @@ impl Probe<'_> {
     /// # Errors
     /// As [`call`](Self::call).
     pub fn call_with_token(&mut self, operation: &str, token: &str) -> Result<Answer, Stop> {
-        let vars = self.vars().token(token);
+        let vars = self.vars_with(token);
         let request = self
             .target()
             .request(operation, &vars)
@@ -51,7 +51,7 @@ impl Probe<'_> {
     /// # Errors
     /// Only where the run ends.
     pub fn present_value(&mut self, way: &Way, token: &Value) -> Result<Option<Answer>, Stop> {
-        let vars = self.vars().token(token.clone());
+        let vars = self.vars_with(token.clone());
         let Ok(request) = self.target().request(&way.operation, &vars) else { return Ok(None) };
         let answer = self.send(&way.operation, request, token.as_str().map(str::to_owned))?;
         // A token that may not do this was read and believed: no verdict on the token itself (RFC 6750 section 3.1).
@@ -115,7 +115,9 @@ impl Probe<'_> {
         let received = clock::mono();
         self.session.note_exchange(&result);
         let (axis, reply) = crowd::axis(target, operation, result)?;
-        Ok(Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received })
+        let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
+        crowd::learn(self.session, &answer);
+        Ok(answer)
     }
 
     fn exchange(
@@ -168,7 +170,7 @@ impl Probe<'_> {
         let mut racers = Vec::with_capacity(tokens.len());
         for token in tokens {
             let request = target
-                .request(operation, &self.vars().token(*token))
+                .request(operation, &self.vars_with(*token))
                 .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
             let bytes = encode(&request, &target.endpoint);
             let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE)
@@ -194,7 +196,9 @@ impl Probe<'_> {
                 Err(WireError::Timeout { .. }) => (Axis::Hung, None),
                 Err(error) => (Axis::Dropped(error.kind().to_owned()), None),
             };
-            answers.push(Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received });
+            let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
+            crowd::learn(self.session, &answer);
+            answers.push(answer);
         }
         Ok(answers)
     }

@@ -124,6 +124,14 @@ impl<'a> Probe<'a> {
     /// What was seen, when the check has ended.
     pub(super) fn finish(mut self, ended: Result<(), Stop>) -> Outcome {
         match ended {
+            Ok(()) if self.outcome.observations.is_empty() => {
+                let why = match self.session.ways.iter().any(Way::usable) {
+                    true => "the target offers nothing that this could be tried on",
+                    false => "no verify way accepts a genuine token and refuses none, so there is nothing to judge by",
+                };
+                let reason = SkipReason::NotApplicable(why.to_owned());
+                self.outcome.observations.push(Observation::skip(None, reason));
+            }
             Ok(()) | Err(Stop::Captured(_)) => {}
             Err(Stop::Skip(reason)) => self.outcome.observations.push(Observation::skip(None, reason)),
             Err(Stop::Inconclusive(why)) => self.inconclusive(None, "inconclusive", why),
@@ -181,5 +189,9 @@ impl<'a> Probe<'a> {
     /// Values for the templates of a request: the profile's user and client, what the last login returned.
     pub fn vars(&self) -> Vars {
         Vars::new().issued(&self.issued)
+    }
+    /// The same with a token under test: what travels beside it is what was issued with it.
+    pub fn vars_with(&self, token: impl Into<Value>) -> Vars {
+        self.session.company.vars(&token.into(), &self.issued)
     }
 }

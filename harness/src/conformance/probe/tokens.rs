@@ -58,9 +58,12 @@ impl Probe<'_> {
         self.session.count_login();
         let issued = if self.target().is_command("issue") {
             self.outcome.requests += 1;
-            self.target()
+            let issued = self
+                .target()
                 .command("issue", vars)
-                .map_err(|e| Stop::Inconclusive(format!("the login command failed: {e}")))?
+                .map_err(|e| Stop::Inconclusive(format!("the login command failed: {e}")))?;
+            self.session.company.learn(None, &issued);
+            issued
         } else {
             let answer = self.call("issue", vars)?;
             match (&answer.axis, &answer.reply) {

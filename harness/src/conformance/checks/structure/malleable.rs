@@ -1,6 +1,7 @@
 //! Does a revoked token stay revoked in every other spelling?
 
 use super::super::material::all_refused;
+use super::super::revoke::takes_refresh;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
 use crate::jose::{Algorithm, Family, Forge, algorithm, base64url, forge};
@@ -32,6 +33,7 @@ pub(super) const DENYLIST: Check = Check {
     why: "a denylist of texts forgets the token that is written differently",
     remedy: "keep `jti` (or a digest of the signed part) on the denylist, never the token's text",
     run: |probe| {
+        takes_refresh(probe)?;
         let login = probe.login()?;
         let revoked = login.refresh.ok_or_else(|| Stop::needs(Need::Refresh))?;
         let spelled = spellings(&revoked).ok_or_else(|| Stop::needs(Need::JwtRefresh))?;

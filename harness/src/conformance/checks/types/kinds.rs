@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::material::genuine;
+use super::super::revoke::takes_refresh;
 use super::NEEDS;
 use crate::conformance::answer::Axis;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
@@ -49,9 +50,10 @@ pub(super) const JTI: Check = Check {
         // Where no re-signed refresh token is taken, refusals say nothing, and only their manner is judged.
         let control = forger.with_claim("assay", "control")?;
         let forgeable = probe.refresh(&control)?.accepted();
+        let revokes = probe.has(Need::Revoke) && takes_refresh(probe).is_ok();
         for variant in variants {
             let token = forger.sign(forge(variant))?;
-            if probe.has(Need::Revoke) {
+            if revokes {
                 let answer = probe.call_with_token("revoke", &token)?;
                 if matches!(answer.axis, Axis::Crashed(_) | Axis::Hung | Axis::Dropped(_)) {
                     probe.fail_seen(Some(variant), &answer.finding(), "a clean answer to revoke", &answer);
@@ -59,7 +61,7 @@ pub(super) const JTI: Check = Check {
                 }
             }
             let answer = probe.refresh(&token)?;
-            if answer.accepted() && probe.has(Need::Revoke) {
+            if answer.accepted() && revokes {
                 probe.fail_seen(Some(variant), "accepted after revocation", "refused after it was revoked", &answer);
             } else if answer.accepted() {
                 probe.pass(Some(variant), "accepted", "accepted, and there is no revocation to be evaded");
