@@ -7,6 +7,10 @@ use crate::target::Meaning;
 use crate::units::Nanos;
 use crate::wire::Reply;
 
+/// Bytes of a request's head that every server reads (RFC 9112 section 3 recommends 8,000 octets for the request line; common
+/// servers stop between 8 and 64 KiB of all fields).
+const LONGEST_HEAD: usize = 8 * 1024;
+
 /// The outcome of one exchange.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -63,6 +67,17 @@ impl Answer {
     /// Whether it was refused with an answer of the 4xx kind, or as the profile says.
     pub fn refused(&self) -> bool {
         self.axis == Axis::Refused
+    }
+
+    /// Whether it is no orderly answer: a server error, a hang, a connection that ends without a word. A server may close
+    /// on a head that is longer than it reads: its 431 or 400 is then lost with what it has not read.
+    pub fn unclean(&self) -> bool {
+        let head: usize = self.request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        match self.axis {
+            Axis::Crashed(_) | Axis::Hung => true,
+            Axis::Dropped(_) => head <= LONGEST_HEAD,
+            _ => false,
+        }
     }
 
     /// Whether the target answered at all, in whatever way.

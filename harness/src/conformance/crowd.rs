@@ -104,8 +104,11 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Remembers what an answer brought beside tokens.
+/// Remembers what an answer brought beside tokens, and that logins are limited.
 pub(super) fn learn(session: &Session<'_>, answer: &Answer) {
+    if answer.operation == "issue" && answer.status() == 429 {
+        session.note_limit();
+    }
     if let ("issue" | "refresh", true, Some(reply)) = (answer.operation.as_str(), answer.accepted(), &answer.reply)
         && let Ok(issued) = session.target.tokens(reply, &answer.operation)
     {

@@ -200,6 +200,11 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     findings.checks = records.into_iter().map(|(_, record)| record).collect();
     let ids: Vec<&str> = e.catalogue.iter().map(|c| c.id).collect();
     findings.checks.extend(deviations.unmatched(&ids).into_iter().map(|d| stale(d, e.topology)));
+    if session.limits_logins() {
+        let text = "the server limits logins (429): checks that need more of them learnt nothing";
+        let hint = "lift the limit for this examination, or take fewer checks at a time with --only";
+        findings.warnings.push(Warning::new("rate-limited", text).at(e.topology).hint(hint));
+    }
     findings.windows = session.windows();
     findings.logins = session.logins();
     Ok(findings)

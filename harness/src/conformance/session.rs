@@ -106,6 +106,7 @@ pub struct Session<'a> {
     ledger: Mutex<Vec<Presented>>,
     windows: Mutex<Vec<WindowRecord>>,
     logins: AtomicU64,
+    limited: AtomicBool,
     epochs: AtomicU64,
     unanswered: AtomicU32,
     alone: AtomicBool,
@@ -133,6 +134,7 @@ impl<'a> Session<'a> {
             ledger: Mutex::new(Vec::new()),
             windows: Mutex::new(Vec::new()),
             logins: AtomicU64::new(0),
+            limited: AtomicBool::new(false),
             epochs: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
             alone: AtomicBool::new(false),
@@ -262,6 +264,16 @@ impl<'a> Session<'a> {
     /// A number that no other probe has.
     pub(super) fn next_epoch(&self) -> u64 {
         self.epochs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A login was answered 429: the server counts them.
+    pub(super) fn note_limit(&self) {
+        self.limited.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server limits logins.
+    pub fn limits_logins(&self) -> bool {
+        self.limited.load(Ordering::Relaxed)
     }
 
     /// Logins so far.

@@ -125,6 +125,15 @@ pub(super) fn find(scout: &mut Scout<'_>, documents: &Documents) -> Result<Login
             return Ok(named(login, documents));
         }
     }
+    for path in ["/graphql", "/graphql/", "/"] {
+        let reply = scout.raw("POST", path, Some(r#"{"query":"{ __typename }"}"#)).ok();
+        if reply.and_then(|reply| reply.json()).is_some_and(|json| json.pointer("/data/__typename").is_some()) {
+            tried.lines.push(format!(
+                "  {path}: GraphQL, where the login is a mutation that nobody can guess: write the profile after the recipe in docs/profiles.md"
+            ));
+            break;
+        }
+    }
     Err(tried.failure(""))
 }
 

@@ -53,7 +53,7 @@ const RESOURCES: &[&str] = &[
     "/api/users/",
 ];
 /// Names of refresh paths beside a login: the last segment is replaced, or this is appended.
-const REFRESHES: &[&str] = &["refresh", "refresh/", "refresh-token", "refresh_token"];
+const REFRESHES: &[&str] = &["refresh", "refresh/", "refresh-token", "refresh_token", "token/refresh", "token/refresh/"];
 
 /// Fills in everything beyond the login.
 pub(super) fn observe(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
@@ -561,7 +561,11 @@ fn revoke_requests(scout: &Scout<'_>, login: &Login, documents: &Documents) -> V
         let words = ["logout", "revoke", "blacklist"];
         o.method == "POST" && !o.parameters && words.iter().any(|word| o.path.to_ascii_lowercase().contains(word))
     };
-    for described in documents.operations.iter().filter(named) {
+    // Of several logouts the one beside the login is meant.
+    let shared = |o: &&Described| path.bytes().zip(scout.local(&o.path).bytes()).take_while(|(a, b)| a == b).count();
+    let mut logouts: Vec<&Described> = documents.operations.iter().filter(named).collect();
+    logouts.sort_by_key(|o| std::cmp::Reverse(shared(o)));
+    for described in logouts {
         let path = scout.local(&described.path);
         let field = described.fields.iter().find(|f| {
             let f = f.to_ascii_lowercase();

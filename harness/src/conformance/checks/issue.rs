@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::clock;
-use crate::conformance::answer::{Answer, Axis};
+use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::decode;
 use crate::conformance::probe::{Probe, Stop};
@@ -532,7 +532,7 @@ pub(super) fn login_cost(p: &mut Probe<'_>) -> Result<(Duration, Issued), Stop> 
 
 /// Whether an answer is anything but an orderly one: server error, hang, dropped connection.
 pub(super) fn unclean(answer: &Answer) -> bool {
-    matches!(answer.axis, Axis::Crashed(_) | Axis::Hung | Axis::Dropped(_))
+    answer.unclean()
 }
 
 #[cfg(test)]

@@ -321,6 +321,9 @@ pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, secret:
             p.send(operation, request, None).map(|answer| (answer, clock::mono().since(began).as_secs_f64()))
         };
         let (answer, mut took) = timed(p, request.clone())?;
+        if answer.status() == 429 {
+            return Err(Stop::Inconclusive("the server limits how often it is asked (429)".into()));
+        }
         if took > 2.0 {
             // A busy server makes everybody wait: what counts is what the body adds to an empty one beside it, twice.
             let mut empty = request.clone();

@@ -105,7 +105,7 @@ impl Probe<'_> {
             Expect::Accepted => !a.accepted(),
             Expect::Orderly => false,
         };
-        let unclean = |a: &Answer| matches!(a.axis, Axis::Crashed(_) | Axis::Hung | Axis::Dropped(_));
+        let unclean = Answer::unclean;
         let expected = match expect {
             Expect::Refused => "refused",
             Expect::Accepted => "accepted",

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::super::material::genuine;
 use super::super::revoke::takes_refresh;
 use super::NEEDS;
-use crate::conformance::answer::Axis;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::{Forger, fresh_id};
 use crate::conformance::probe::{Control, Expect, Stop};
@@ -55,7 +54,7 @@ pub(super) const JTI: Check = Check {
             let token = forger.sign(forge(variant))?;
             if revokes {
                 let answer = probe.call_with_token("revoke", &token)?;
-                if matches!(answer.axis, Axis::Crashed(_) | Axis::Hung | Axis::Dropped(_)) {
+                if answer.unclean() {
                     probe.fail_seen(Some(variant), &answer.finding(), "a clean answer to revoke", &answer);
                     continue;
                 }
