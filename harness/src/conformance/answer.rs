@@ -72,7 +72,8 @@ impl Answer {
     /// Whether it is no orderly answer: a server error, a hang, a connection that ends without a word. A server may close
     /// on a head that is longer than it reads: its 431 or 400 is then lost with what it has not read.
     pub fn unclean(&self) -> bool {
-        let head: usize = self.request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let head: usize =
+            self.request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         match self.axis {
             Axis::Crashed(_) | Axis::Hung => true,
             Axis::Dropped(_) => head <= LONGEST_HEAD,

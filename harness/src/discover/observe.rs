@@ -53,7 +53,8 @@ const RESOURCES: &[&str] = &[
     "/api/users/",
 ];
 /// Names of refresh paths beside a login: the last segment is replaced, or this is appended.
-const REFRESHES: &[&str] = &["refresh", "refresh/", "refresh-token", "refresh_token", "token/refresh", "token/refresh/"];
+const REFRESHES: &[&str] =
+    &["refresh", "refresh/", "refresh-token", "refresh_token", "token/refresh", "token/refresh/"];
 
 /// Fills in everything beyond the login.
 pub(super) fn observe(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {

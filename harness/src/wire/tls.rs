@@ -134,15 +134,15 @@ impl TlsOptions {
         };
         let mut config = match &self.client {
             None => builder.with_no_client_auth(),
-            Some(client) => builder
-                .with_client_auth_cert(client.chain.clone(), client.key.clone_key())
-                .map_err(|e| {
+            Some(client) => {
+                builder.with_client_auth_cert(client.chain.clone(), client.key.clone_key()).map_err(|e| {
                     let hint = match e.to_string().contains("UnsupportedCertVersion") {
                         true => "; hint: only X.509 version 3 is taken, which `openssl x509` makes with `-extfile`",
                         false => "",
                     };
                     WireError::Tls(format!("the client's certificate and key cannot be used: {e}{hint}"))
-                })?,
+                })?
+            }
         };
         config.alpn_protocols = self.alpn.clone();
         if !self.resume {

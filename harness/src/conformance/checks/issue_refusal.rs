@@ -495,9 +495,11 @@ mod tests {
         assert!(of("long-password").len() > 1 << 20);
         let nested = r#"{"query":"mutation","variables":{"u":"alice","p":["x-1"]}}"#;
         let bodies = spoilt(Some(BodyKind::Json), nested, "x-1");
-        let of = |name: &str| String::from_utf8(bodies.iter().find(|(n, ..)| *n == name).unwrap().1.clone()).unwrap();
-        assert_eq!(of("missing-field"), r#"{"query":"mutation","variables":{"p":[],"u":"alice"}}"#);
-        assert_eq!(of("null-field"), r#"{"query":"mutation","variables":{"p":[null],"u":"alice"}}"#);
+        let inside = |name: &str| {
+            let body = &bodies.iter().find(|(n, ..)| *n == name).unwrap().1;
+            serde_json::from_slice::<Value>(body).unwrap()["variables"]["p"].clone()
+        };
+        assert_eq!((inside("missing-field"), inside("null-field")), (json!([]), json!([null])));
         let bodies = spoilt(Some(BodyKind::Form), "username=alice&password=x-1", "x-1");
         assert!(bodies.iter().any(|(n, b, _)| *n == "missing-field" && b == b"username=alice"));
     }

@@ -71,7 +71,9 @@ impl Probe<'_> {
                     self.target().tokens(reply, "issue").map_err(|_| Stop::blocked_by("issue-basic"))?
                 }
                 _ if answer.status() == 429 => {
-                    return Err(Stop::Inconclusive("the server limits logins (429), so there was none to go on with".into()));
+                    return Err(Stop::Inconclusive(
+                        "the server limits logins (429), so there was none to go on with".into(),
+                    ));
                 }
                 _ => return Err(Stop::blocked_by("issue-basic")),
             }
