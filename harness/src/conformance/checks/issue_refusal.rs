@@ -353,6 +353,7 @@ fn spoilt(kind: Option<BodyKind>, text: &str, secret: &str) -> Vec<(&'static str
     let mut out: Vec<(&'static str, Vec<u8>, Option<&'static str>)> = Vec::new();
     match (kind, serde_json::from_str::<Value>(text)) {
         (Some(BodyKind::Json), Ok(Value::Object(fields))) => {
+            let name = fields.iter().find(|(_, v)| v.as_str() == Some(secret)).map(|(name, _)| name.clone());
             let fields = Value::Object(fields);
             let with = |value: Value| changed(&fields, secret, Some(&value)).to_string();
             let marked = with(json!("@assay@"));
