@@ -142,6 +142,9 @@ pub struct CheckArgs {
     /// How long checks may take: `ci` ends within 90 s, `thorough` waits out whole lifetimes
     #[arg(long, value_name = "BUDGET", value_parser = budget, help_heading = "Selection")]
     pub budget: Option<Budget>,
+    /// The same as `--budget thorough`; with --kill-matrix, each flaw under every algorithm, with every check
+    #[arg(long, conflicts_with = "budget", help_heading = "Selection")]
+    pub thorough: bool,
     /// Also run checks that could harm the target
     #[arg(long, help_heading = "Selection")]
     pub intrusive: bool,

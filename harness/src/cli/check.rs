@@ -11,7 +11,7 @@ use super::{Done, Failure, Global, profile};
 /// Examines.
 pub fn run(args: &CheckArgs, global: &Global) -> Done {
     if args.kill_matrix {
-        return super::kill_matrix::run(args.budget.unwrap_or_default(), &args.only, global);
+        return super::kill_matrix::run(budget(args).unwrap_or_default(), &args.only, global);
     }
     let place = args.out.clone().map_or(Place::Nowhere, Place::At);
     let how = &args.target.how;
@@ -62,6 +62,11 @@ fn everything() -> Conformance {
     }
 }
 
+/// The budget that the flags name.
+fn budget(args: &CheckArgs) -> Option<Budget> {
+    if args.thorough { Some(Budget::Thorough) } else { args.budget }
+}
+
 /// What the scenario asks for, narrowed by the flags.
 fn asked(mut conformance: Conformance, args: &CheckArgs) -> Conformance {
     if !args.only.is_empty() {
@@ -69,7 +74,7 @@ fn asked(mut conformance: Conformance, args: &CheckArgs) -> Conformance {
     }
     conformance.skip.extend_from_slice(&args.skip);
     conformance.require.extend_from_slice(&args.require);
-    conformance.budget = args.budget.unwrap_or(conformance.budget);
+    conformance.budget = budget(args).unwrap_or(conformance.budget);
     conformance.intrusive |= args.intrusive;
     conformance.fail_on = args.fail_on.unwrap_or(conformance.fail_on);
     conformance

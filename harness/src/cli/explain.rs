@@ -67,7 +67,7 @@ fn as_json(check: &Check) -> serde_json::Value {
         "isolation": check.isolation.name(),
         "seconds": check.cost.seconds,
         "intrusive": check.intrusive,
-        "thorough": conformance::more(check),
+        "thorough": conformance::more(check, false),
         "flaws": flaws(check).into_iter().map(|(name, breaks)| json!({"name": name, "breaks": breaks})).collect::<Vec<_>>(),
     })
 }
@@ -95,7 +95,7 @@ fn text(check: &Check) -> String {
         flaws(check).iter().map(|(n, b)| format!("{n}: {b}")).collect::<Vec<_>>().join("\n"),
     );
     let intrusive = if check.intrusive { "; could harm the target, so it runs only with --intrusive" } else { "" };
-    part("With --budget thorough", conformance::more(check).unwrap_or_default());
+    part("With --budget thorough", conformance::more(check, false).unwrap_or_default());
     part("Cost", format!("about {} s; isolation: {}{intrusive}", check.cost.seconds, check.isolation.name()));
     out.trim_end().to_owned()
 }

@@ -12,6 +12,8 @@ use super::{Done, Failure, Global, line, serve, tell};
 
 /// Servers that are examined at the same time: their checks wait more than they compute.
 const SIDE_BY_SIDE: usize = 6;
+/// The same for the thorough matrix, where every server is examined by the checks that wait.
+const SIDE_BY_SIDE_THOROUGH: usize = 12;
 
 /// Makes the matrix and prints it. Exit code 1 where a flaw is missed, a turn is unexplained, a clean server is not
 /// clean, or a check is unproven without a reason. `only`: globs on flaws and checks; `side_by_side`: servers at once.
@@ -30,7 +32,7 @@ pub fn run(budget: Budget, only: &[String], global: &Global) -> Done {
         catalogue: catalogue(),
         budget,
         only,
-        side_by_side: SIDE_BY_SIDE,
+        side_by_side: if budget == Budget::Thorough { SIDE_BY_SIDE_THOROUGH } else { SIDE_BY_SIDE },
         start: &|setup| servers.start(setup, &cancel),
         on_progress: &|progress| {
             if let (false, Progress::Finished { cell, done, total, seconds }) = (quiet, progress) {

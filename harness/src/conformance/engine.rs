@@ -196,7 +196,7 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
         }
     }
     records.sort_by_key(|(index, _)| *index);
-    findings.more = beyond(e, &records);
+    findings.more = beyond(e, &records, session.has.contains(&Need::SigningKey));
     findings.checks = records.into_iter().map(|(_, record)| record).collect();
     let ids: Vec<&str> = e.catalogue.iter().map(|c| c.id).collect();
     findings.checks.extend(deviations.unmatched(&ids).into_iter().map(|d| stale(d, e.topology)));
@@ -226,7 +226,7 @@ pub(super) fn run_one(session: &Session<'_>, check: &'static Check, on_event: &(
 }
 
 /// What the thorough budget would add to these records. A check that does not apply gains nothing by it.
-fn beyond(e: &Examination<'_>, records: &[(usize, CheckRecord)]) -> Vec<(String, String)> {
+fn beyond(e: &Examination<'_>, records: &[(usize, CheckRecord)], keyed: bool) -> Vec<(String, String)> {
     if e.selection.budget == Budget::Thorough {
         return Vec::new();
     }
@@ -235,7 +235,7 @@ fn beyond(e: &Examination<'_>, records: &[(usize, CheckRecord)]) -> Vec<(String,
         Some(_) => false,
     };
     let of = |(index, record): &(usize, CheckRecord)| {
-        more(e.catalogue[*index]).filter(|_| gains(record)).map(|what| (record.id.clone(), what))
+        more(e.catalogue[*index], keyed).filter(|_| gains(record)).map(|what| (record.id.clone(), what))
     };
     records.iter().filter_map(of).collect()
 }

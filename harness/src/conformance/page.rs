@@ -90,7 +90,15 @@ fn write_check(out: &mut String, check: &Check, flaws: &[Flaw]) -> std::fmt::Res
     let alone =
         format!("about {} s, {} requests; {}{intrusive}", check.cost.seconds, check.cost.requests, beside(check));
     row("Cost", alone)?;
-    row("With `--budget thorough`", super::budget::more(check).unwrap_or_default())
+    row("With `--budget thorough`", thorough(check))
+}
+
+fn thorough(check: &Check) -> String {
+    match (super::budget::more(check, true), super::budget::more(check, false)) {
+        (Some(what), _) => what,
+        (None, Some(what)) => format!("without the signing key it {what}"),
+        (None, None) => String::new(),
+    }
 }
 
 fn beside(check: &Check) -> &'static str {

@@ -205,7 +205,7 @@ pub fn compared(whole: &Bounds, half: &Bounds) -> Option<&'static str> {
     match () {
         () if near(0.0) => Some("a clock with fractions"),
         () if near(0.5) => Some("a clock of whole seconds"),
-        () if near(-0.5) => Some("whole seconds on both sides"),
+        () if near(-0.5) => Some("a fraction of exp counts for nothing"),
         () => None,
     }
 }

@@ -64,7 +64,8 @@ pub struct Profile {
     #[serde(default)]
     pub tokens: TokenKinds,
     /// What can be asked: `issue`, `refresh`, `revoke`, `keys`, `verify.<any name>`, and `scoped`, a protected request
-    /// that needs a scope which the user's tokens have, and `owned`, one for an object that is the first user's alone.
+    /// that needs a scope which the user's tokens have, and `owned`
+    /// and `owned_write`, which read and change an object that is the first user's alone.
     pub operations: IndexMap<String, Operation>,
     /// Where the resource's reply names the caller: a JSON pointer, `header:NAME` or `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

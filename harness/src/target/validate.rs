@@ -12,7 +12,7 @@ use super::template::{Piece, pieces};
 use crate::scenario::{Diagnostic, Diagnostics, Entry, Kind, Node, Place, Severity, Source, decode, suggestion};
 
 /// Operations that have a meaning of their own; `verify.<any name>` stands beside them.
-const OPERATIONS: &[&str] = &["issue", "refresh", "revoke", "keys", "scoped", "owned"];
+const OPERATIONS: &[&str] = &["issue", "refresh", "revoke", "keys", "scoped", "owned", "owned_write"];
 /// Hooks that checks call.
 const HOOKS: &[&str] = &[
     "disable_user",
@@ -373,7 +373,10 @@ impl Look<'_> {
             );
         }
         let carries = judge::token_place(request) != TokenPlace::Elsewhere;
-        if !carries && (matches!(name, "refresh" | "revoke" | "scoped" | "owned") || name.starts_with("verify.")) {
+        if !carries
+            && (matches!(name, "refresh" | "revoke" | "scoped" | "owned" | "owned_write")
+                || name.starts_with("verify."))
+        {
             self.wrong_key(
                 path,
                 format!("nothing in the request of `{name}` carries the token under test"),

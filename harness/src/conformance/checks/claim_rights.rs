@@ -52,16 +52,16 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "claim-cross-user",
         group: "CLAIM",
-        requirement: "one user's token does not read another user's object",
+        requirement: "one user's token does not read or change another user's object",
         sources: &["ASVS 8.2.2", "OWASP API1:2023"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Issue, Need::SecondUser],
-        variants: &["own", "other", "nobody"],
+        variants: &["own", "other", "nobody", "write-own", "write-other", "write-nobody"],
         isolation: Isolation::User,
         cost: cost(5, 1),
         intrusive: false,
         flaws: &["idor"],
-        sends: "the operation `owned` for the first user's object with the first user's token, with the second user's, and with none",
+        sends: "the operation `owned` for the first user's object with the first user's token, with the second user's, and with none; and `owned_write` likewise, where the profile has it",
         why: "a token proves who the caller is, not that the object is theirs; it is the commonest hole of all",
         remedy: "compare the object's owner with the subject of the token on every request",
         run: cross_user,
@@ -181,6 +181,22 @@ fn cross_user(p: &mut Probe<'_>) -> Result<(), Stop> {
     let vars = p.vars();
     let answer = p.call("owned", &vars)?;
     p.judge_refusal(Some("nobody"), "an object refused without a token", &answer);
+    if !p.target().has("owned_write") {
+        return Ok(());
+    }
+    // The owner last: what that writes is all that may have been written.
+    p.offer("write-other", &other)?;
+    let answer = p.call_with_token("owned_write", &other)?;
+    p.judge_refusal(Some("write-other"), "another user's object not to be changed", &answer);
+    let vars = p.vars();
+    let answer = p.call("owned_write", &vars)?;
+    p.judge_refusal(Some("write-nobody"), "an object not to be changed without a token", &answer);
+    let answer = p.call_with_token("owned_write", &own)?;
+    if answer.accepted() {
+        p.pass(Some("write-own"), "accepted", "a user changes their own object");
+    } else {
+        p.inconclusive(Some("write-own"), "controls-refused", format!("a user's own object: {}", answer.describe()));
+    }
     Ok(())
 }
 

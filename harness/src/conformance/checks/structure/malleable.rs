@@ -1,11 +1,14 @@
 //! Does a revoked token stay revoked in every other spelling?
 
+use http::header::{AUTHORIZATION, HeaderValue};
+
 use super::super::material::all_refused;
 use super::super::revoke::takes_refresh;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
 use crate::jose::{Algorithm, Family, Forge, algorithm, base64url, forge};
 use crate::record::SkipReason;
+use crate::target::TokenPlace;
 
 pub(super) const DENYLIST: Check = Check {
     id: "struct-malleable-denylist",
@@ -29,7 +32,7 @@ pub(super) const DENYLIST: Check = Check {
     cost: cost(60, 2),
     intrusive: false,
     flaws: &["denylist-by-string"],
-    sends: "a revoked refresh token (and the access token that ended with it) with padding, foreign characters, unused bits or, for ECDSA, the other `s`",
+    sends: "a revoked refresh token (and the access token that ended with it) with padding, foreign characters, unused bits for ECDSA the other `s`, or behind the scheme in another case",
     why: "a denylist of texts forgets the token that is written differently",
     remedy: "keep `jti` (or a digest of the signed part) on the denylist, never the token's text",
     run: |probe| {
@@ -90,6 +93,21 @@ fn after(probe: &mut Probe<'_>, access: &str, spelled: &[(&str, Option<String>)]
         if !answers.is_empty() {
             all_refused(probe, &format!("access-{variant}"), "refused after revocation", &answers);
         }
+    }
+    // The scheme's name has no case (RFC 9110 section 11.1), and is no part of the token.
+    let mut answers = Vec::new();
+    for way in &ways {
+        if probe.target().token_place(&way.operation) != Some(TokenPlace::Bearer) {
+            continue;
+        }
+        let vars = probe.vars().token(access);
+        let Ok(mut request) = probe.target().request(&way.operation, &vars) else { continue };
+        let Ok(value) = HeaderValue::from_str(&format!("BEARER {access}")) else { continue };
+        request.headers_mut().insert(AUTHORIZATION, value);
+        answers.push(probe.send(&way.operation, request, Some(access.to_owned()))?);
+    }
+    if !answers.is_empty() {
+        all_refused(probe, "access-scheme-case", "refused after revocation", &answers);
     }
     Ok(())
 }
