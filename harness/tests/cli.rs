@@ -235,6 +235,8 @@ fn bad_arguments_end_with_two_and_say_what_would_be_right() {
         (&["report", "Cargo.toml"], "Cargo.toml"),
         (&["explain", "sig-alg-non"], "sig-alg-none"),
         (&["serve", "--flaw", "allow-nonsense"], "flaw"),
+        (&["serve", "--config", "no-such-file.yaml"], "no-such-file.yaml"),
+        (&["load", "--target", "http://127.0.0.1:1", "--profile", "reference", "--users", "0"], "1..=60000"),
     ] {
         let said = assay(arguments);
         assert_eq!(said.code, 2, "{arguments:?}\n{}\n{}", said.out, said.err);
@@ -260,6 +262,7 @@ fn a_target_that_is_not_there_ends_with_three() {
         let said = assay(&[command, "--target", &url, "--profile", "reference"]);
         assert_eq!(said.code, 3, "{command}: {}\n{}", said.out, said.err);
         assert!(said.err.contains("cannot be reached"), "{command}: {}", said.err);
+        assert_eq!(said.err.matches("hint: ").count(), 1, "{command}: {}", said.err);
     }
 }
 
@@ -368,6 +371,49 @@ fn a_wrong_password_of_ours_is_no_violation_of_the_target() {
     assert_eq!(said.code, 3, "{}\n{}", said.out, said.err);
     assert!(said.out.contains("the credentials given are wrong"), "{}", said.out);
     assert!(!said.out.contains("violation  "), "{}", said.out);
+}
+
+#[test]
+fn a_port_in_use_ends_with_three_and_a_hint() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    for arguments in [&["serve", "--port"][..], &["proxy", "--upstream", "http://127.0.0.1:1", "--port"]] {
+        let said = assay(&[arguments, &[&port]].concat());
+        assert_eq!(said.code, 3, "{arguments:?}: {}", said.err);
+        assert!(said.err.contains("in use") && said.err.contains("hint: another"), "{arguments:?}: {}", said.err);
+        assert!(said.out.is_empty(), "{arguments:?}: {}", said.out);
+    }
+}
+
+#[test]
+fn a_resource_that_is_not_there_is_named_and_so_is_the_address() {
+    let server = Served::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = folder.path().join("p.yaml");
+    let text = "schema: 1\nname: p\nextends: reference\noperations: {verify.resource: {request: {path: /nowhere}}}\n";
+    std::fs::write(&profile, text).expect("written");
+    let said = assay(&[
+        "check",
+        "--target",
+        &server.url,
+        "--profile",
+        profile.to_str().expect("text"),
+        "--only",
+        "bearer-scheme-case",
+    ]);
+    assert!(said.out.contains("GET /nowhere: refused with 404"), "{}\n{}", said.out, said.err);
+    assert!(said.out.contains("--resource PATH"), "{}", said.out);
+    assert!(said.out.contains(&format!("target  {}", server.url)), "{}", said.out);
+}
+
+#[test]
+fn a_load_without_a_login_says_what_was_asked_and_what_may_be_wrong() {
+    let server = Served::start(&[]);
+    let wrong = ["--user", "alice", "--password", "wrong"];
+    let said = assay(&[&["load", "--target", &server.url, "--profile", "reference"][..], &wrong].concat());
+    assert_eq!(said.code, 3, "{}\n{}", said.out, said.err);
+    assert!(said.err.contains("operation `issue`: expected tokens, saw status 401"), "{}", said.err);
+    assert!(said.err.contains("are user and password right"), "{}", said.err);
 }
 
 #[test]

@@ -199,7 +199,15 @@ fn interrupted() -> impl Future<Output = ()> {
 
 async fn bind(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
     let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let failed = |source| StartError::Io { what: format!("cannot listen on {wanted}"), source };
+    let failed = |source: std::io::Error| {
+        let source = match source.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                std::io::Error::new(source.kind(), format!("{source}\nhint: another port, or 0 for a free one"))
+            }
+            _ => source,
+        };
+        StartError::Io { what: format!("cannot listen on {wanted}"), source }
+    };
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))

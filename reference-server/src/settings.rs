@@ -84,7 +84,7 @@ fn wrong(path: &Path, what: &str) -> StartError {
 
 /// Reads the file over `config`.
 pub(crate) fn read(path: &Path, config: &mut Config) -> Result<(), StartError> {
-    let io = |source| StartError::Io { what: format!("cannot read {}", path.display()), source };
+    let io = |error: std::io::Error| wrong(path, &format!("expected a YAML file that can be read: {error}"));
     let length = std::fs::metadata(path).map_err(io)?.len();
     if length > FILE_BYTES {
         return Err(wrong(path, &format!("expected at most {FILE_BYTES} bytes, saw {length}")));

@@ -149,13 +149,13 @@ pub struct CheckArgs {
     #[arg(long, help_heading = "Selection")]
     pub intrusive: bool,
     /// From which level a failure ends with exit code 1
-    #[arg(long, value_name = "LEVEL", value_parser = fail_on)]
+    #[arg(long, value_name = "LEVEL", value_parser = fail_on, help_heading = None::<&'static str>)]
     pub fail_on: Option<FailOn>,
     /// The folder that gets run.json, junit.xml and report.html
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = None::<&'static str>)]
     pub out: Option<PathBuf>,
     /// Check the checks: the clean reference server, then each flaw of it; exit 1 if one is missed
-    #[arg(long)]
+    #[arg(long, help_heading = None::<&'static str>)]
     pub kill_matrix: bool,
 }
 
@@ -189,7 +189,7 @@ pub struct LoadArgs {
     #[command(flatten)]
     pub shape: LoadShape,
     /// The folder that gets the run's folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = None::<&'static str>)]
     pub out: Option<PathBuf>,
 }
 
@@ -204,10 +204,10 @@ pub struct LoadShape {
     #[arg(long, conflicts_with = "users")]
     pub rate: Option<Rate>,
     /// Users who wait for their answers instead
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub users: Option<u32>,
     /// Connections held open
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub connections: Option<u32>,
     /// How long to drive and record
     #[arg(long, value_name = "TIME")]
@@ -239,12 +239,12 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub how: ProfileArgs,
     /// How many pairs: `quick` 6 of 2 s, `standard` 12 of 5 s
-    #[arg(long, value_name = "EFFORT", value_parser = effort)]
+    #[arg(long, value_name = "EFFORT", value_parser = effort, help_heading = "Load")]
     pub effort: Option<Effort>,
     #[command(flatten)]
     pub shape: LoadShape,
     /// The folder that gets the run's folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = None::<&'static str>)]
     pub out: Option<PathBuf>,
 }
 

@@ -37,7 +37,7 @@ struct State {
     /// The step, as it is shown before everything.
     step: String,
     /// Findings so far, by topology.
-    findings: BTreeMap<String, BTreeMap<&'static str, usize>>,
+    findings: BTreeMap<String, BTreeMap<[&'static str; 2], usize>>,
     /// When the last plain line about a load was written, of the drive's own clock.
     told: Nanos,
     /// In a comparison: the round.
@@ -145,14 +145,15 @@ impl Show {
                 self.now(text);
             }
             E::Finished { record, done, total } => {
+                // One of them, and several.
                 let word = match record.grade {
-                    Grade::Ok | Grade::Known => "as required",
-                    Grade::Violation | Grade::StaleKnown | Grade::Required => "violations",
-                    Grade::Weakness => "weaknesses",
-                    Grade::Note => "notes",
-                    Grade::Skip => "skipped",
-                    Grade::Inconclusive => "inconclusive",
-                    Grade::HarnessError => "faults of ours",
+                    Grade::Ok | Grade::Known => ["as required"; 2],
+                    Grade::Violation | Grade::StaleKnown | Grade::Required => ["violation", "violations"],
+                    Grade::Weakness => ["weakness", "weaknesses"],
+                    Grade::Note => ["note", "notes"],
+                    Grade::Skip => ["skipped"; 2],
+                    Grade::Inconclusive => ["inconclusive"; 2],
+                    Grade::HarnessError => ["fault of ours", "faults of ours"],
                 };
                 let counts = state.findings.entry(topology.to_owned()).or_default();
                 *counts.entry(word).or_default() += 1;
@@ -160,8 +161,10 @@ impl Show {
                     self.line(&format!("  {topology}: violation {}: {}", record.id, record.summary));
                 }
                 if done == total {
-                    let counts: Vec<String> = counts.iter().map(|(word, n)| format!("{n} {word}")).collect();
-                    self.line(&format!("  {topology}: {total} checks: {}", counts.join(", ")));
+                    let counts: Vec<String> =
+                        counts.iter().map(|(word, n)| format!("{n} {}", word[usize::from(*n != 1)])).collect();
+                    let checks = if total == 1 { "check" } else { "checks" };
+                    self.line(&format!("  {topology}: {total} {checks}: {}", counts.join(", ")));
                 }
             }
         }

@@ -71,6 +71,9 @@ pub fn run(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e}");
+            if matches!(&e, ProxyError::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse) {
+                eprintln!("hint: another --port, or 0 for a free one");
+            }
             ExitCode::from(if matches!(e, ProxyError::Upstream(_)) { 2 } else { 3 })
         }
     }

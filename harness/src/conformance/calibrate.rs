@@ -73,21 +73,27 @@ pub(super) fn calibrate(
                 let hint = "if the server is right, make `accepted` in the profile stricter (status and JSON)";
                 warnings.push(Warning::new("accepts-garbage", text).at(&topology).hint(hint));
             }
-            if let Ok(token) = &genuine {
-                way.accepts_genuine = probe.present(way, token).is_ok_and(|a| a.accepted());
-            }
+            let shown = genuine.as_ref().ok().and_then(|token| probe.present(way, token).ok());
+            way.accepts_genuine = shown.as_ref().is_some_and(Answer::accepted);
             if !way.refuses_nothing {
                 let text = format!("`{}` accepts a request without a token, so it cannot judge one", way.operation);
                 let hint = "make `accepted` in the profile stricter, or name another operation";
                 warnings.push(Warning::new("accepts-nothing", text).at(&topology).hint(hint));
-            } else if !way.accepts_genuine && genuine.is_ok() {
+            } else if let Some(answer) = shown.filter(|answer| !answer.accepted()) {
                 let text = format!(
-                    "`{}` refuses a genuine access token by the profile's predicate: its refusals prove nothing",
-                    way.operation
+                    "`{}` does not accept a genuine access token ({} {}: {}): its refusals prove nothing",
+                    way.operation,
+                    answer.request.method(),
+                    answer.request.uri().path(),
+                    answer.describe()
                 );
-                warnings.push(
-                    Warning::new("refuses-genuine", text).at(&topology).hint("look at `accepted` in the profile"),
-                );
+                let hint = match answer.status() {
+                    404 | 405 => {
+                        "name a path of yours that wants a token: in the profile, or by `assay init URL --resource PATH`"
+                    }
+                    _ => "look at `accepted` of this operation in the profile",
+                };
+                warnings.push(Warning::new("refuses-genuine", text).at(&topology).hint(hint));
             }
         }
         if genuine.is_err() && !ways.is_empty() {

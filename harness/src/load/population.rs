@@ -341,15 +341,16 @@ impl<'a> Line<'a> {
         }
         let request = self.target.request(operation, vars)?;
         let bytes = encode(&request, &self.target.endpoint);
-        let reply = self.exchange(&bytes)?;
+        let reply = self.exchange(&bytes).map_err(|error| without_answer(operation, &error))?;
         if !self.target.accepted(operation, &reply) {
             let why = match self.target.judge(operation, &reply) {
                 crate::target::Meaning::Unexpected { why } => why,
                 other => format!("it was {other:?}").to_lowercase(),
             };
             return Err(LoadError::Preparation(format!(
-                "operation `{operation}`: expected tokens, saw status {}: {why}; hint: try the operation alone with `assay check`",
-                reply.status
+                "operation `{operation}`: expected tokens, saw status {}: {why}; hint: {}",
+                reply.status,
+                self.hint(operation)
             )));
         }
         Ok(self.target.tokens(&reply, operation)?)
@@ -358,7 +359,8 @@ impl<'a> Line<'a> {
     /// One request that brings nothing back, judged by the profile.
     pub fn tell(&mut self, operation: &str, vars: &Vars) -> Result<(), LoadError> {
         let request = self.target.request(operation, vars)?;
-        let reply = self.exchange(&encode(&request, &self.target.endpoint))?;
+        let bytes = encode(&request, &self.target.endpoint);
+        let reply = self.exchange(&bytes).map_err(|error| without_answer(operation, &error))?;
         if self.target.accepted(operation, &reply) {
             return Ok(());
         }
@@ -366,6 +368,19 @@ impl<'a> Line<'a> {
             "operation `{operation}`: expected it to be granted, saw status {}; hint: try the operation alone with `assay check`",
             reply.status
         )))
+    }
+
+    /// What a refusal may come from.
+    fn hint(&self, operation: &str) -> &'static str {
+        let described = self.target.operation(operation).ok();
+        match (operation, described.and_then(|o| o.rotates)) {
+            ("refresh", Some(true)) => "try the operation alone with `assay check`",
+            ("refresh", _) => {
+                "does the server rotate refresh tokens? the profile does not say so (`rotates: true` and `refresh` under `returns`)"
+            }
+            ("issue", _) => "are user and password right, and is it the right profile? `assay check` says more",
+            _ => "try the operation alone with `assay check`",
+        }
     }
 
     fn exchange(&mut self, bytes: &[u8]) -> Result<crate::wire::Reply, WireError> {
@@ -378,6 +393,13 @@ impl<'a> Line<'a> {
         self.open = Some(connection);
         Ok(reply)
     }
+}
+
+/// An operation outside the load that brought no answer.
+fn without_answer(operation: &str, error: &WireError) -> LoadError {
+    LoadError::Preparation(format!(
+        "operation `{operation}`: expected an answer, saw none: {error}; hint: is the server well?"
+    ))
 }
 
 /// Genuine tokens signed again with an end an hour ago.

@@ -95,8 +95,8 @@ fn topologies(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     for t in &report.run.topologies {
         let chain = match &t.left_out {
             Some(why) => format!("left out: {why}"),
-            None if t.stand_in => format!("{} (with a stand-in)", t.chain.join(" > ")),
-            None => t.chain.join(" > "),
+            None if t.stand_in => format!("{} (with a stand-in)", words::chain(t)),
+            None => words::chain(t),
         };
         writeln!(out, "| {} | {} |", text(&t.name), text(&chain))?;
     }

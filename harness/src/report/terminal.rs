@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::{Cost, Report, words};
-use crate::record::{Answer, ComparisonRecord, Grade, ThresholdOutcome};
+use crate::record::{Answer, CheckRecord, ComparisonRecord, Grade, Level, ThresholdOutcome};
 use crate::stats::StoredComparison;
 
 /// Findings of the same grade beyond this many are counted, not shown.
@@ -121,20 +121,22 @@ fn safe(text: &str) -> String {
 
 fn head(report: &Report<'_>, paint: Paint, out: &mut String) {
     let run = report.run;
+    // Checks choose nothing by a seed.
+    let seeded = !run.loads.is_empty() || !run.comparisons.is_empty();
     let line = format!(
-        "{}, profile {} ({}), {}, seed {}, {}",
+        "{}, profile {} ({}), {}, {}{}",
         paint.bold(&run.scenario),
         run.profile,
         run.dialect,
         run.started,
-        run.seed,
+        if seeded { format!("seed {}, ", run.seed) } else { String::new() },
         words::wall(run.duration_ms)
     );
     let _ = writeln!(out, "{line}\n");
     let mut table = Columns::new("ll");
     for t in &report.topologies {
         let stand_in = if t.stand_in { "  (stand-in)" } else { "" };
-        table.row([t.name.clone(), format!("{}{stand_in}", t.chain.join(" > "))]);
+        table.row([t.name.clone(), format!("{}{stand_in}", words::chain(t))]);
     }
     for t in &report.left_out {
         let why = t.left_out.as_deref().unwrap_or_default();
@@ -182,7 +184,7 @@ fn checks(report: &Report<'_>, paint: Paint, out: &mut String) {
             "\n  {}  {}  {}",
             paint.grade(c.grade, words::grade(c.grade)),
             paint.bold(&c.id),
-            paint.dim(&format!("in {place}; {}", words::level(c.level)))
+            paint.dim(&format!("in {place}; {}", weight(c)))
         );
         if matches!(c.grade, Grade::Known | Grade::Note) {
             let _ = writeln!(out, "    {}", safe(&c.summary));
@@ -221,6 +223,14 @@ fn checks(report: &Report<'_>, paint: Paint, out: &mut String) {
             row.iter_mut().for_each(|c| c.1 = Some(Style::new().dimmed()));
         }
         table.write(out, 2, paint);
+    }
+}
+
+/// The level, and that a finding weighs less where it does.
+fn weight(check: &CheckRecord) -> String {
+    match (check.level, check.grade) {
+        (Level::Must, Grade::Weakness) => "must, but what was seen weighs as a should".to_owned(),
+        (level, _) => words::level(level).to_owned(),
     }
 }
 
@@ -301,6 +311,11 @@ fn comparison(c: &ComparisonRecord, stand_in: bool, paint: Paint, out: &mut Stri
         let _ = writeln!(out, "  {} {}", paint.bad("void"), safe(void));
     }
     let mut table = Columns::new("llrrlrll");
+    if !c.quantiles.is_empty() {
+        for cell in table.row(["", "", c.baseline.as_str(), "difference", "interval", "ratio", "", ""]) {
+            cell.1 = Some(Style::new().dimmed());
+        }
+    }
     for q in &c.quantiles {
         let worse = q.difference_ns > 0.0;
         let gate = if q.gating { " gate" } else { "" };
@@ -448,7 +463,7 @@ pub fn stored_summary(stored: &StoredComparison, paint: Paint) -> String {
     }
     let mut table = Columns::new("lllll");
     for f in &stored.findings {
-        let side = |c: &Option<crate::record::CheckRecord>| c.as_ref().map_or("absent", |c| words::grade(c.grade));
+        let side = |c: &Option<CheckRecord>| c.as_ref().map_or("absent", |c| words::grade(c.grade));
         let seen = f.after.as_ref().or(f.before.as_ref()).map(|c| safe(&c.summary)).unwrap_or_default();
         table.row([f.check.clone(), f.topology.clone(), side(&f.before).into(), format!("> {}", side(&f.after)), seen]);
     }

@@ -109,9 +109,9 @@ pub struct MatrixRow<'a> {
 }
 
 impl MatrixRow<'_> {
-    /// Whether the topologies disagree about it.
+    /// Whether the topologies disagree about it; one that skipped it says nothing.
     pub fn differs(&self) -> bool {
-        let mut grades = self.cells.iter().flatten().map(|c| c.grade);
+        let mut grades = self.cells.iter().flatten().map(|c| c.grade).filter(|grade| *grade != Grade::Skip);
         let first = grades.next();
         grades.any(|g| Some(g) != first)
     }

@@ -1,6 +1,6 @@
 //! Which words and figures do all renderers share?
 
-use crate::record::{Answer, Grade, HistogramRecord, Level, QuantileRecord, ThresholdOutcome};
+use crate::record::{Answer, Grade, HistogramRecord, Level, QuantileRecord, ThresholdOutcome, TopologyRecord};
 use crate::stats;
 use crate::units::Nanos;
 
@@ -117,6 +117,14 @@ pub fn plural(n: usize, word: &str) -> String {
         w => format!("{w}s"),
     };
     format!("{} {}", count(n as u64), if n == 1 { word } else { &many })
+}
+
+/// What a topology is made of: `reference-server > nginx`, or the address of what ran already.
+pub fn chain(topology: &TopologyRecord) -> String {
+    match (&topology.url, topology.chain.is_empty()) {
+        (Some(url), true) => url.clone(),
+        _ => topology.chain.join(" > "),
+    }
 }
 
 /// What a grade is called.

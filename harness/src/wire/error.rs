@@ -33,7 +33,7 @@ pub enum WireError {
         reason: String,
     },
     /// Nobody listens there.
-    #[error("connection to {address} refused; hint: is the server up")]
+    #[error("connection to {address} refused")]
     Refused {
         /// Where to.
         address: String,
