@@ -364,6 +364,36 @@ fn a_target_that_stops_answering_ends_with_three_and_keeps_what_was_found() {
 }
 
 #[test]
+fn a_target_that_dies_under_a_load_ends_with_three_and_keeps_what_was_seen() {
+    let mut server = Served::start(&[]);
+    let load = ["load", "--profile", "reference", "--rate", "50/s", "--duration", "12s", "--sessions", "2", "--json"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_assay"))
+        .args(load)
+        .args(["--target", &server.url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut errors = BufReader::new(child.stderr.take().expect("its errors"));
+    let mut line = String::new();
+    while !line.contains("p50") {
+        line.clear();
+        assert!(errors.read_line(&mut line).expect("text") > 0, "it ended early");
+    }
+    server.child.kill().expect("killed");
+    let rest = std::thread::spawn(move || errors.lines().map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+    let said = said(child.wait_with_output().expect("it ends"));
+    let rest = rest.join().expect("read");
+    assert_eq!(said.code, 3, "{}\n{rest}", said.out);
+    assert!(rest.contains("is gone: connection to"), "{rest}");
+    let record: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert!(record["loads"][0]["completed"].as_u64().expect("a count") > 0, "{record}");
+    let warned =
+        |w: &Value| w["code"] == "failed-requests" && w["message"].as_str().is_some_and(|m| m.contains("refused"));
+    assert!(record["warnings"].as_array().expect("warnings").iter().any(warned), "{}", record["warnings"]);
+}
+
+#[test]
 fn a_wrong_password_of_ours_is_no_violation_of_the_target() {
     let server = Served::start(&[]);
     let said =

@@ -312,7 +312,8 @@ fn comparison(c: &ComparisonRecord, stand_in: bool, paint: Paint, out: &mut Stri
     }
     let mut table = Columns::new("llrrlrll");
     if !c.quantiles.is_empty() {
-        for cell in table.row(["", "", c.baseline.as_str(), "difference", "interval", "ratio", "", ""]) {
+        // The last two columns speak for themselves.
+        for cell in table.row(["", "", c.baseline.as_str(), "difference", "interval", "ratio"]) {
             cell.1 = Some(Style::new().dimmed());
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::ask::Ask;
 use super::error::RunError;
 use super::event::Event;
-use super::preflight::preflight;
+use super::preflight::{preflight, still_there};
 use crate::launch::{CpuPlan, Deployment, LaunchOptions, Launcher, ProfileStart, Start};
 use crate::load::Population;
 use crate::record::{TopologyRecord, Warning};
@@ -90,11 +90,20 @@ impl Arms {
         self.list.iter().position(|arm| arm.name == name)
     }
 
-    /// The first process that ended though nobody asked it to.
+    /// The first process that ended though nobody asked it to, or the first server of somebody else's that is gone.
     pub fn died(&mut self) -> Result<(), RunError> {
         for arm in &mut self.list {
             if let Some(source) = arm.deployment.died() {
                 return Err(RunError::Launch { topology: arm.name.clone(), source: Box::new(source) });
+            }
+            if !arm.started {
+                still_there(&arm.target).map_err(|error| RunError::Unexpected {
+                    topology: arm.name.clone(),
+                    problem: format!(
+                        "the target at {} is gone: {error}; hint: its logs may say why",
+                        arm.deployment.url()
+                    ),
+                })?;
             }
         }
         Ok(())

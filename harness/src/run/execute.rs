@@ -1,5 +1,7 @@
 //! How does a run go from its first step to its record?
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 
 use super::arms::{Armed, Arms, stopped};
@@ -16,8 +18,8 @@ use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
 use crate::record::{
-    Answer, CheckRecord, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, SkipReason, ThresholdOutcome,
-    Verdict, Warning,
+    Accounting, Answer, CheckRecord, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, SkipReason,
+    ThresholdOutcome, Verdict, Warning,
 };
 use crate::scenario::{FailOn, Threshold, Workload};
 use crate::units::Rate;
@@ -253,13 +255,27 @@ impl State {
         self.run.loads.push(driven.record.clone());
         self.loads.push(Judged { record: driven.record, intervals: driven.intervals });
         self.run.thresholds = judge(&thresholds, &self.loads);
-        if driven.interrupted { Err(RunError::Interrupted) } else { Ok(()) }
+        if driven.interrupted {
+            return Err(RunError::Interrupted);
+        }
+        match self.loads.last().map(|load| &load.record) {
+            Some(load) if load.accounting.completed == 0 && load.accounting.failed + load.accounting.timed_out > 0 => {
+                let problem =
+                    format!("expected requests to be answered as the profile says, saw none: {}", mishaps(load));
+                Err(RunError::Unexpected { topology: arm.name.clone(), problem })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a load found beside its numbers.
     fn say_of_load(&mut self, ask: &Ask<'_>, load: &LoadRecord) {
         for finding in &load.findings {
             self.warn(ask, Warning::new("under-load", format!("under load: {finding}")).at(&load.topology));
+        }
+        if load.accounting.failed + load.accounting.timed_out > 0 {
+            let warning = Warning::new("failed-requests", mishaps(load)).at(&load.topology);
+            self.warn(ask, warning.hint("a threshold such as `failed.ratio < 0.1%` makes it count"));
         }
         if let Some(expression) = &load.aborted_by {
             let text = format!("`{expression}` was missed and ended the load after {:.1} s", load.duration_s);
@@ -298,6 +314,19 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// How many requests went wrong, and how: `512 of 1,200 requests failed (refused 500, closed 12)`.
+fn mishaps(load: &LoadRecord) -> String {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for error in load.operations.iter().flat_map(|operation| &operation.errors) {
+        *kinds.entry(&error.kind).or_default() += error.count;
+    }
+    let mut kinds: Vec<(&str, u64)> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let kinds: Vec<String> = kinds.iter().take(4).map(|(kind, count)| format!("{kind} {count}")).collect();
+    let Accounting { planned, failed, timed_out, .. } = load.accounting;
+    format!("{} of {planned} requests failed or timed out ({})", failed + timed_out, kinds.join(", "))
 }
 
 /// Whether checks were tried, and all of them ended on another one's failure.

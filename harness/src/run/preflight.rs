@@ -39,6 +39,14 @@ pub fn preflight(
     Ok(target)
 }
 
+/// Whether connections are still taken.
+///
+/// # Errors
+/// Why not.
+pub fn still_there(target: &Target) -> Result<(), WireError> {
+    Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE).map(|_| ())
+}
+
 fn ask(connection: &mut Connection, target: &Target, path: &str) -> Result<Reply, WireError> {
     let request = http::Request::get(path)
         .header(http::header::ACCEPT, "application/json")

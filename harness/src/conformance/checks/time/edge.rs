@@ -115,10 +115,15 @@ fn exp_leeway(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn forged_window(p: &mut Probe<'_>, way: &Way, forger: &Forger, life: Option<f64>) -> Result<WindowRecord, Stop> {
     let cut = measure::cut(p, way, forger, Edge::Exp)?;
     let mut record = measure::record(p, &way.name, Edge::Exp, "forged", &cut, life);
-    if record.offset_s.is_none() && cut.bounds.closed() {
-        // No Date header: where one leeway serves exp and nbf, both edges together give the offset.
+    let vague = |(low, high): (f64, f64)| high - low > 0.5;
+    if record.offset_s.is_none_or(vague) && cut.bounds.closed() {
+        // No Date header, or one that may be old: where one leeway serves exp and nbf, both edges together give the
+        // offset.
         let begin = measure::cut(p, way, forger, Edge::Nbf)?;
-        if let Some((leeway, offset)) = window::two_sided(&cut.bounds, &begin.bounds) {
+        let dated = record.offset_s.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let agrees = |offset: &(f64, f64)| offset.0 <= dated.1 && dated.0 <= offset.1;
+        let separated = window::two_sided(&cut.bounds, &begin.bounds).filter(|(_, offset)| agrees(offset));
+        if let Some((leeway, offset)) = separated {
             record.leeway_s = Some(leeway);
             record.offset_s = Some(offset);
             record.offset_source = Some("two-sided".to_owned());
