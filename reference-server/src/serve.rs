@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 use crate::algorithm::Algorithm;
@@ -197,6 +197,9 @@ fn interrupted() -> impl Future<Output = ()> {
     }
 }
 
+/// Connections that may wait to be accepted; who finds no room tries again a second later.
+const BACKLOG: u32 = 4096;
+
 async fn bind(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
     let wanted = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let failed = |source: std::io::Error| {
@@ -208,7 +211,11 @@ async fn bind(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
         };
         StartError::Io { what: format!("cannot listen on {wanted}"), source }
     };
-    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let socket = TcpSocket::new_v4().map_err(failed)?;
+    // A server that was just ended leaves its port to the next one.
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(wanted).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }
