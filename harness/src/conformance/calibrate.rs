@@ -7,7 +7,7 @@ use super::answer::{Answer, Axis};
 use super::descriptor::{Check, Isolation, Levels, Need, cost};
 use super::engine::Event;
 use super::probe::{Probe, Stop};
-use super::session::{PATIENCE, Session, Way};
+use super::session::{Manner, PATIENCE, Session, Way};
 
 /// What is presented as garbage: no server reads this as a token.
 const GARBAGE: &str = "assay-no-token";
@@ -46,6 +46,7 @@ pub(super) fn calibrate(
 ) -> Result<(), String> {
     let names: Vec<String> = session.target.profile.verify_ways().into_iter().map(str::to_owned).collect();
     let topology = session.topology.to_owned();
+    let target = session.target;
     let mut ways = Vec::new();
     for name in names {
         let operation = format!("verify.{name}");
@@ -56,7 +57,7 @@ pub(super) fn calibrate(
             .get(&operation)
             .and_then(|o| o.accepts.as_ref())
             .is_some_and(|kinds| kinds.contains(&TokenUse::Refresh));
-        ways.push(Way { operation, name, takes_refresh, accepts_genuine: false, refuses_nothing: true });
+        ways.push(Way { operation, name, takes_refresh, accepts_genuine: false, refuses_nothing: true, refuses_by: None });
     }
     {
         let mut probe = Probe::new(session, &CALIBRATION, on_event, None);
@@ -67,6 +68,21 @@ pub(super) fn calibrate(
         for way in &mut ways {
             let nothing = probe.call(&way.operation, &probe.vars());
             let garbage = probe.present(way, GARBAGE);
+            let manner = |answer: &Result<Answer, Stop>| match answer {
+                Ok(Answer { axis: Axis::Unclear(_), reply: Some(reply), .. }) if (200..300).contains(&reply.status) => {
+                    Some(Manner { status: reply.status, identity: target.identity(reply) })
+                }
+                _ => None,
+            };
+            way.refuses_by = manner(&nothing).filter(|by| manner(&garbage).as_ref() == Some(by));
+            if let Some(by) = &way.refuses_by {
+                let text = format!(
+                    "`{}` answers nothing and garbage with a {} that is neither acceptance nor refusal by the profile; it is taken for a refusal",
+                    way.operation, by.status
+                );
+                let hint = "say so under `denied` in the profile (status and JSON)";
+                warnings.push(Warning::new("refuses-with-2xx", text).at(&topology).hint(hint));
+            }
             way.refuses_nothing = !nothing.is_ok_and(|a| a.accepted());
             if garbage.is_ok_and(|a| a.accepted()) {
                 let text = format!("`{}` accepts garbage by the profile's predicate", way.operation);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock;
-use crate::target::{Issued, Target, Vars};
+use crate::target::{Issued, Meaning, Target, Vars};
 use crate::units::Nanos;
 use crate::wire::{Connection, Reply, WireError, encode};
 
@@ -57,6 +57,7 @@ impl<'a> Worker<'a> {
         let result = self.exchange(&bytes);
         let received = clock::mono();
         self.session.note_exchange(&result);
+        note_limit(self.session, operation, &result);
         let (axis, reply) = axis(self.target, operation, result)?;
         let token = token.map(str::to_owned);
         let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
@@ -104,16 +105,37 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Remembers what an answer brought beside tokens, and that logins are limited.
+/// Remembers what an answer brought beside tokens.
 pub(super) fn learn(session: &Session<'_>, answer: &Answer) {
-    if answer.operation == "issue" && answer.status() == 429 {
-        session.note_limit();
-    }
     if let ("issue" | "refresh", true, Some(reply)) = (answer.operation.as_str(), answer.accepted(), &answer.reply)
         && let Ok(issued) = session.target.tokens(reply, &answer.operation)
     {
         session.company.learn(answer.token.as_deref(), &issued);
     }
+}
+
+/// Remembers that logins are limited, which ends a check that asked for nothing else.
+pub(super) fn note_limit(session: &Session<'_>, operation: &str, result: &Result<Reply, WireError>) {
+    if operation == "issue" && result.as_ref().is_ok_and(|reply| reply.status == 429) {
+        session.note_limit();
+    }
+}
+
+/// Whether a reply says "not now" and nothing else: it refuses everybody, so it says nothing of what was sent. Not where
+/// the profile names such an answer as a refusal.
+pub(super) fn limits(meaning: &Meaning, reply: &Reply) -> bool {
+    let later = reply.status == 503 && reply.header("retry-after").is_some();
+    matches!(meaning, Meaning::Unexpected { .. }) && (reply.status == 429 || later)
+}
+
+/// What a user is told of such a reply.
+pub(super) fn limited(operation: &str, reply: &Reply) -> String {
+    let after = reply.header("retry-after").map(|s| format!(", to be asked again after {s}")).unwrap_or_default();
+    format!(
+        "the target limits its callers (`{operation}` was answered {}{after}), which says nothing of what was sent; \
+         hint: raise the limit for this run, or leave checks out with --skip",
+        reply.status
+    )
 }
 
 /// What an exchange means, or why nothing can be said of the target.
@@ -125,6 +147,9 @@ pub(super) fn axis(
     Ok(match result {
         Ok(reply) => {
             let meaning = target.judge(operation, &reply);
+            if limits(&meaning, &reply) {
+                return Err(Stop::Inconclusive(limited(operation, &reply)));
+            }
             (Answer::axis_of(&meaning, reply.status), Some(reply))
         }
         Err(WireError::Timeout { .. }) => (Axis::Hung, None),

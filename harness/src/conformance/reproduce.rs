@@ -10,6 +10,10 @@ use crate::wire::{Scheme, encode};
 
 /// Bytes of a request or a reply that are kept as evidence.
 const TEXT_LIMIT: usize = 2_000;
+/// Bytes of a request or a reply in which secrets are looked for, many times more than are kept.
+const LOOKED_AT: usize = 64 << 10;
+/// A text under so many bytes is no token.
+const SHORTEST_TOKEN: usize = 8;
 /// Bytes of a body that stand in a shell line: reports stay readable, and a shell takes 128 KiB at most.
 const BODY_LIMIT: usize = 4_000;
 
@@ -34,10 +38,13 @@ struct Secret<'a> {
 pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>, answer: &Answer) -> Lines {
     let bytes = encode(&answer.request, &session.target.endpoint);
     let opaque = answer.token.as_deref().unwrap_or_default();
+    let brought = brought(session, answer);
+    let brought: Vec<&str> = brought.iter().map(String::as_str).collect();
     let shown = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text);
+        let whole = text.len();
+        let text = String::from_utf8_lossy(&text[..text.len().min(LOOKED_AT)]);
         let text = if opaque.len() > 3 { text.replace(opaque, &stand_in(session, opaque)) } else { text.into_owned() };
-        short(&session.redact(&text))
+        short(&session.redact_exchange(&text, &brought), whole)
     };
     let request = shown(&bytes);
     let response = answer.reply.as_ref().map(|reply| {
@@ -76,6 +83,8 @@ pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>,
     let (by_curl, by_httpie) =
         session.target.endpoint.scheme.eq(&Scheme::Https).then(|| tls(profile)).unwrap_or_default();
     let with = |line: String, program: &str, tls: &str| {
+        // What no variable stands for (another user's password, a password in other case) is not shown either.
+        let line = session.redact_exchange(&line, &brought);
         format!("{prelude}{}", line.replacen(program, &format!("{program}{tls}"), 1))
     };
     let curl = curl_line(&answer.request, &url, &secrets).map(|line| with(line, CURL, &by_curl));
@@ -107,16 +116,25 @@ fn tls(profile: &Profile) -> (String, String) {
     (curl, httpie)
 }
 
+/// The values that a reply brought and that may be live tokens, whether it was accepted or not.
+fn brought(session: &Session<'_>, answer: &Answer) -> Vec<String> {
+    let Some(reply) = &answer.reply else { return Vec::new() };
+    let Ok(issued) = session.target.tokens(reply, &answer.operation) else { return Vec::new() };
+    let texts = issued.other.values().filter_map(|value| value.as_str());
+    // Shorter ones are words: a token type, a scope.
+    texts.filter(|text| text.len() >= SHORTEST_TOKEN).map(str::to_owned).collect()
+}
+
 fn stand_in(session: &Session<'_>, token: &str) -> String {
     format!("<token {}>", session.view(token).fingerprint)
 }
 
-fn short(text: &str) -> String {
-    if text.len() <= TEXT_LIMIT {
+fn short(text: &str, whole: usize) -> String {
+    if text.len() <= TEXT_LIMIT && whole <= LOOKED_AT {
         return text.to_owned();
     }
-    let end = (0..=TEXT_LIMIT).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    format!("{}... ({} bytes in all)", &text[..end], text.len())
+    let end = (0..=TEXT_LIMIT.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    format!("{}... ({whole} bytes in all)", &text[..end])
 }
 
 /// The `curl` line of a request; none where a shell cannot say it (NUL, bytes that are no text).
@@ -307,6 +325,6 @@ mod tests {
     #[test]
     fn long_texts_are_cut_with_their_length() {
         let text = "\u{e9}".repeat(3_000);
-        assert!(short(&text).ends_with("(6000 bytes in all)"));
+        assert!(short(&text, text.len()).ends_with("(6000 bytes in all)"));
     }
 }

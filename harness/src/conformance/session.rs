@@ -38,6 +38,18 @@ pub struct Way {
     pub accepts_genuine: bool,
     /// Calibration: a request without a token was refused.
     pub refuses_nothing: bool,
+    /// Calibration: nothing and garbage got this answer of the 2xx kind, which is not what the profile calls acceptance:
+    /// then it is how the target refuses.
+    pub refuses_by: Option<Manner>,
+}
+
+/// An answer of the 2xx kind that grants nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Its status.
+    pub status: u16,
+    /// The caller that it names, where it names one.
+    pub identity: Option<String>,
 }
 
 impl Way {
@@ -62,6 +74,15 @@ pub struct Presented {
     pub accepted: bool,
     /// When the answer was there (monotonic).
     pub at: Nanos,
+}
+
+/// What other checks build on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A login with the profile's own user.
+    Login,
+    /// A refresh with a refresh token that is still good.
+    Refresh,
 }
 
 /// A genuine pair of tokens and how long the access token may still be used.
@@ -107,6 +128,7 @@ pub struct Session<'a> {
     windows: Mutex<Vec<WindowRecord>>,
     logins: AtomicU64,
     limited: AtomicBool,
+    worked: [AtomicBool; 2],
     epochs: AtomicU64,
     unanswered: AtomicU32,
     alone: AtomicBool,
@@ -135,6 +157,7 @@ impl<'a> Session<'a> {
             windows: Mutex::new(Vec::new()),
             logins: AtomicU64::new(0),
             limited: AtomicBool::new(false),
+            worked: [AtomicBool::new(false), AtomicBool::new(false)],
             epochs: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
             alone: AtomicBool::new(false),
@@ -178,6 +201,11 @@ impl<'a> Session<'a> {
     /// Text without secrets.
     pub fn redact(&self, text: &str) -> String {
         lock(&self.redactor).text(text)
+    }
+
+    /// Text of an exchange without secrets and without the tokens that it carried.
+    pub(super) fn redact_exchange(&self, text: &str, tokens: &[&str]) -> String {
+        lock(&self.redactor).token_free(text, tokens)
     }
 
     /// Remembers a secret, so that no record shows it.
@@ -242,6 +270,12 @@ impl<'a> Session<'a> {
         lock(&self.ledger).clone()
     }
 
+    /// Whether a reply that the profile does not know is the one that nothing and garbage get there too.
+    pub(super) fn refuses_so(&self, operation: &str, reply: &Reply) -> bool {
+        let by = self.ways.iter().find(|way| way.operation == operation).and_then(|way| way.refuses_by.as_ref());
+        by.is_some_and(|by| by.status == reply.status && by.identity == self.target.identity(reply))
+    }
+
     /// Adds a measured window.
     pub fn add_window(&self, window: WindowRecord) {
         lock(&self.windows).push(window);
@@ -259,6 +293,16 @@ impl<'a> Session<'a> {
     /// Counts a login that went past the probe.
     pub fn count_one_login(&self) {
         self.count_login();
+    }
+
+    /// Remembers that a step on which others build has worked.
+    pub(super) fn has_worked(&self, step: Step) {
+        self.worked[step as usize].store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has worked before: then its failure is none of the target's ways to answer it, but a change of mind.
+    pub(super) fn worked(&self, step: Step) -> bool {
+        self.worked[step as usize].load(Ordering::Relaxed)
     }
 
     /// A number that no other probe has.

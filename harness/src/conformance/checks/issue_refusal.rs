@@ -235,6 +235,7 @@ fn stranger(login: &str) -> User {
 }
 
 fn sample(p: &mut Probe<'_>, known: &User, strangers: &[User; 2], blocks: usize) -> Result<Times, Stop> {
+    p.want_limits();
     let mut times = Times { known: Vec::new(), unknown: Vec::new(), control: Vec::new() };
     for _ in 0..blocks {
         let mut order = [0, 1, 2];
@@ -423,6 +424,7 @@ fn throttle(p: &mut Probe<'_>) -> Result<(), Stop> {
         .ok_or_else(|| Stop::needs(Need::SecondUser))?;
     let vars = p.vars().user(&wrong(&second));
     p.allow(Duration::from_secs(60));
+    p.want_limits();
     let mut took = Vec::with_capacity(TRIES);
     let mut limited = None;
     for attempt in 1..=TRIES {

@@ -114,10 +114,25 @@ impl Probe<'_> {
         let result = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
         let received = clock::mono();
         self.session.note_exchange(&result);
-        let (axis, reply) = crowd::axis(target, operation, result)?;
+        crowd::note_limit(self.session, operation, &result);
+        let (axis, reply) = match result {
+            Ok(reply) if self.limits_wanted => {
+                (Answer::axis_of(&target.judge(operation, &reply), reply.status), Some(reply))
+            }
+            other => crowd::axis(target, operation, other)?,
+        };
+        let axis = match (axis, &reply) {
+            (Axis::Unclear(_), Some(reply)) if self.session.refuses_so(operation, reply) => Axis::Refused,
+            (axis, _) => axis,
+        };
         let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
         crowd::learn(self.session, &answer);
         Ok(answer)
+    }
+
+    /// From now on an answer that limits callers (429) is one like others: the check looks for it.
+    pub fn want_limits(&mut self) {
+        self.limits_wanted = true;
     }
 
     fn exchange(
@@ -192,7 +207,14 @@ impl Probe<'_> {
             let received = clock::mono();
             self.session.note_exchange(&result);
             let (axis, reply) = match result {
-                Ok(reply) => (Answer::axis_of(&target.judge(operation, &reply), reply.status), Some(reply)),
+                Ok(reply) => {
+                    let meaning = target.judge(operation, &reply);
+                    // Whoever is told to come later has not lost the race.
+                    if crowd::limits(&meaning, &reply) {
+                        return Err(Stop::Inconclusive(crowd::limited(operation, &reply)));
+                    }
+                    (Answer::axis_of(&meaning, reply.status), Some(reply))
+                }
                 Err(WireError::Timeout { .. }) => (Axis::Hung, None),
                 Err(error) => (Axis::Dropped(error.kind().to_owned()), None),
             };

@@ -70,6 +70,9 @@ impl Probe<'_> {
                 Ok(())
             };
         }
+        // Each token travels on a connection of its own, its controls beside it: where one of several workers behind an
+        // address is broken, a kept connection would show all tokens to the same one.
+        self.hang_up();
         let mut seen: Vec<(String, Answer, bool)> = Vec::new();
         let mut unforgeable = 0;
         for way in ways {

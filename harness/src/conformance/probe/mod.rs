@@ -92,6 +92,10 @@ pub struct Probe<'a> {
     controls: HashMap<String, (bool, Nanos)>,
     issued: BTreeMap<String, Value>,
     epoch: u64,
+    /// How the last login that failed was answered.
+    last_login: String,
+    /// Limits are what the check looks for.
+    limits_wanted: bool,
 }
 
 impl<'a> Probe<'a> {
@@ -118,6 +122,8 @@ impl<'a> Probe<'a> {
             controls: HashMap::new(),
             issued: BTreeMap::new(),
             epoch: session.next_epoch(),
+            last_login: String::new(),
+            limits_wanted: false,
         }
     }
 
@@ -142,6 +148,13 @@ impl<'a> Probe<'a> {
             }
         }
         self.outcome.duration_ms = clock::mono().since(self.began).0 / 1_000_000;
+        // What a target says reaches the words of a finding too.
+        for observation in &mut self.outcome.observations {
+            let evidence = observation.evidence.iter_mut().flat_map(|e| [&mut e.expected, &mut e.seen]);
+            for text in evidence.chain([&mut observation.summary]) {
+                *text = self.session.redact(text);
+            }
+        }
         self.outcome
     }
 

@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use crate::clock;
+use crate::record::SkipReason;
 use crate::target::{Issued, Vars};
 use crate::units::Nanos;
 
 use super::super::answer::{Answer, Axis};
 use super::super::descriptor::Need;
 use super::super::forger::{Forger, decode};
-use super::super::session::{FRESH_S, Held};
+use super::super::session::{FRESH_S, Held, Step};
 use super::{Probe, Stop};
 
 impl Probe<'_> {
@@ -46,7 +47,27 @@ impl Probe<'_> {
     /// Blocked by `issue-basic` where it does not work.
     pub fn login(&mut self) -> Result<Issued, Stop> {
         let vars = self.vars();
-        self.login_with(&vars)
+        match self.login_with(&vars) {
+            Ok(issued) => {
+                self.session.has_worked(Step::Login);
+                Ok(issued)
+            }
+            // Not what it needs is missing, but what worked before is refused: the check was tried, and learnt nothing.
+            Err(Stop::Skip(SkipReason::BlockedBy(_))) if self.session.worked(Step::Login) => {
+                Err(Stop::Inconclusive(format!(
+                    "a login that worked before was not accepted ({}); hint: is the user locked, or limited?",
+                    self.last_login
+                )))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Keeps what came out of every record. JWTs are known by their shape.
+    fn learn(&self, issued: &Issued) {
+        for token in [&issued.access, &issued.refresh].into_iter().flatten().filter(|token| !token.starts_with("eyJ")) {
+            self.session.learn(token);
+        }
     }
 
     /// A login with other values (another user, another client).
@@ -70,14 +91,13 @@ impl Probe<'_> {
                 (Axis::Accepted, Some(reply)) => {
                     self.target().tokens(reply, "issue").map_err(|_| Stop::blocked_by("issue-basic"))?
                 }
-                _ if answer.status() == 429 => {
-                    return Err(Stop::Inconclusive(
-                        "the server limits logins (429), so there was none to go on with".into(),
-                    ));
+                _ => {
+                    self.last_login = answer.describe();
+                    return Err(Stop::blocked_by("issue-basic"));
                 }
-                _ => return Err(Stop::blocked_by("issue-basic")),
             }
         };
+        self.learn(&issued);
         self.issued.clone_from(&issued.other);
         Ok(issued)
     }
@@ -162,8 +182,15 @@ impl Probe<'_> {
         let answer = self.refresh(token)?;
         match (&answer.axis, &answer.reply) {
             (Axis::Accepted, Some(reply)) => {
-                self.target().tokens(reply, "refresh").map_err(|_| Stop::blocked_by("refresh-basic"))
+                let issued = self.target().tokens(reply, "refresh").map_err(|_| Stop::blocked_by("refresh-basic"))?;
+                self.session.has_worked(Step::Refresh);
+                self.learn(&issued);
+                Ok(issued)
             }
+            _ if self.session.worked(Step::Refresh) => Err(Stop::Inconclusive(format!(
+                "a good refresh token, of a kind that worked before, was not accepted ({})",
+                answer.describe()
+            ))),
             _ => Err(Stop::blocked_by("refresh-basic")),
         }
     }
