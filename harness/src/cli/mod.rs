@@ -27,7 +27,7 @@ mod validate;
 
 use std::process::ExitCode as Exit;
 
-use assay::record::ExitCode;
+use assay::record::{ExitCode, harmless};
 use assay::scenario::Diagnostics;
 use clap::{Parser, Subcommand};
 
@@ -162,7 +162,8 @@ pub fn finish(global: &Global, outcome: Done) -> Exit {
             ExitCode::Usage
         }
         Err(Failure::Other(code, message)) => {
-            tell(format_args!("error: {}", message.replace("; hint: ", "\nhint: ")));
+            // What a target said may be part of it.
+            tell(format_args!("error: {}", harmless(&message).replace("; hint: ", "\nhint: ")));
             code
         }
     };

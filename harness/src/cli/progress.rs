@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use assay::conformance;
 use assay::load::{Phase, Progress};
-use assay::record::{Grade, Verdict};
+use assay::record::{Grade, Verdict, harmless};
 use assay::run::Event;
 use assay::units::{Nanos, Rate};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -70,8 +70,9 @@ impl Show {
         }
     }
 
-    /// A line that stays.
+    /// A line that stays. What a target said may be part of it.
     fn line(&self, text: &str) {
+        let text = harmless(text);
         match &self.mode {
             Mode::Silent => {}
             Mode::Lines => tell(format_args!("{text}")),

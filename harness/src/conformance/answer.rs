@@ -111,8 +111,17 @@ impl Answer {
             Axis::Unclear(why) => format!("answered {} that is neither acceptance nor refusal ({why})", self.status()),
             Axis::Crashed(status) => format!("a server error {status}"),
             Axis::Hung => "no answer within the deadline".into(),
+            Axis::Dropped(kind) if kind == "protocol" => "an answer that is no HTTP/1.1".into(),
+            Axis::Dropped(kind) if kind == "too-large" => "an answer larger than any reader takes".into(),
             Axis::Dropped(kind) => format!("the connection ended without an answer ({kind})"),
         }
+    }
+
+    /// Whether the reply holds what looks like a token, in its body, a cookie or a redirect.
+    pub fn carries_token(&self) -> bool {
+        let Some(reply) = &self.reply else { return false };
+        let headers = reply.header_all("set-cookie").into_iter().chain(reply.header_all("location"));
+        reply.text().contains("eyJ") || headers.into_iter().any(|value| value.contains("eyJ"))
     }
 
     /// Whether the reply carries a `Bearer` challenge that parses.

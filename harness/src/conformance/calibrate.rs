@@ -57,7 +57,14 @@ pub(super) fn calibrate(
             .get(&operation)
             .and_then(|o| o.accepts.as_ref())
             .is_some_and(|kinds| kinds.contains(&TokenUse::Refresh));
-        ways.push(Way { operation, name, takes_refresh, accepts_genuine: false, refuses_nothing: true, refuses_by: None });
+        ways.push(Way {
+            operation,
+            name,
+            takes_refresh,
+            accepts_genuine: false,
+            refuses_nothing: true,
+            refuses_by: None,
+        });
     }
     {
         let mut probe = Probe::new(session, &CALIBRATION, on_event, None);

@@ -44,7 +44,7 @@ impl<'a> Worker<'a> {
         let request = self
             .target
             .request(operation, vars)
-            .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
+            .map_err(Stop::unsendable)?;
         if self.session.cancelled() {
             return Err(Stop::Cancelled);
         }

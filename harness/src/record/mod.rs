@@ -16,7 +16,7 @@ pub use load::{
     Accounting, CertificateRecord, ErrorCount, FoundRecord, HistogramRecord, LoadRecord, OperationRecord, SecondRecord,
     TryRecord,
 };
-pub use redact::{Redactor, fingerprint};
+pub use redact::{Redactor, fingerprint, harmless};
 pub use store::{RunDir, StoreError, load};
 
 use schemars::JsonSchema;

@@ -34,6 +34,9 @@ struct Secret {
 /// [`Redactor::token_free`] with its texts.
 const MOST_SPELLINGS: usize = 4096;
 
+/// Bytes of a header or of claims that are kept, in Base64: every finding keeps some.
+const MOST_SHOWN: usize = 16 << 10;
+
 impl Redactor {
     /// `keep`: the user asked for `--keep-secrets`.
     pub fn new(keep: bool) -> Redactor {
@@ -61,7 +64,7 @@ impl Redactor {
     /// The text without secrets and without these tokens, which need not be known.
     pub fn token_free(&self, text: &str, tokens: &[&str]) -> String {
         if self.keep {
-            return text.to_owned();
+            return harmless(text);
         }
         let mut out = redact_basic(text);
         let mut lower = out.to_ascii_lowercase();
@@ -73,7 +76,7 @@ impl Redactor {
                 lower = out.to_ascii_lowercase();
             }
         }
-        redact_named(&redact_jwts(&out))
+        harmless(&redact_named(&redact_jwts(&out)))
     }
 
     /// What may be shown of a token.
@@ -81,6 +84,9 @@ impl Redactor {
         let mut parts = token.split('.');
         let mut decoded = || {
             let raw = parts.next().unwrap_or_default();
+            if raw.len() > MOST_SHOWN {
+                return serde_json::Value::from(format!("{} bytes, too many to be kept", raw.len()));
+            }
             let bytes = URL_SAFE_NO_PAD.decode(raw.trim_end_matches('=')).unwrap_or_default();
             serde_json::from_slice(&bytes).unwrap_or(serde_json::Value::Null)
         };
@@ -99,6 +105,26 @@ impl Secret {
         let one = |text: String| Secret { spelling: text.to_ascii_lowercase(), label: label.clone() };
         spellings(secret).into_iter().map(one).collect()
     }
+}
+
+/// Text that does nothing to whoever shows it: control characters (a terminal's escape sequences, NUL, which XML cannot
+/// say) and marks that turn the direction of writing are spelled out.
+pub fn harmless(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\r' | '\t')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    if !text.contains(acts) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match acts(c) {
+            true => out.extend(c.escape_unicode()),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 /// How requests, replies and messages write a text: as it is, inside JSON, in a query, in a form.
@@ -356,7 +382,8 @@ mod tests {
 
     #[test]
     fn opaque_tokens_are_known_by_the_names_they_go_by() {
-        let text = r#"{"access_token": "q8Zt0mWc2VdKx71LrPaN", "expires_in": 300, "refreshToken":"Bf93kLzQ0x7YhTrEwMvU"}"#;
+        let text =
+            r#"{"access_token": "q8Zt0mWc2VdKx71LrPaN", "expires_in": 300, "refreshToken":"Bf93kLzQ0x7YhTrEwMvU"}"#;
         assert_eq!(
             Redactor::new(false).text(text),
             r#"{"access_token": "<redacted>", "expires_in": 300, "refreshToken":"<redacted>"}"#
@@ -366,6 +393,14 @@ mod tests {
         for harmless in [r#"{"token": "invalid or expired"}"#, "token_type: access", "the refresh token is refused"] {
             assert_eq!(Redactor::new(false).text(harmless), harmless);
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        let text = "\u{1b}[31mred\u{1b}]0;title\u{7} \u{9b}2J \0 \u{202e}txt.exe\nnext\tcell";
+        let shown = r"\u{1b}[31mred\u{1b}]0;title\u{7} \u{9b}2J \u{0} \u{202e}txt.exe";
+        assert_eq!(Redactor::new(false).text(text), format!("{shown}\nnext\tcell"));
+        assert_eq!(Redactor::new(true).text(text), format!("{shown}\nnext\tcell"));
     }
 
     #[test]

@@ -180,7 +180,8 @@ impl State {
             Step::Compare => self.compare(ask, arms),
         }?;
         stopped(ask.cancel)?;
-        arms.died()
+        arms.died()?;
+        arms.lost()
     }
 
     fn examine(&mut self, ask: &Ask<'_>, arms: &[&Armed]) -> Result<(), RunError> {
@@ -358,7 +359,12 @@ fn exit_of(run: &Run) -> ExitCode {
         let own = run.checks.iter().filter(|check| check.topology == topology.name);
         if unjudged(own) { ExitCode::Target } else { ExitCode::Ok }
     });
-    checks.chain(silent).chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
+    // A load of which nothing came back has not passed either, unless a threshold has judged just that.
+    let judged = run.thresholds.iter().any(|threshold| threshold.outcome != ThresholdOutcome::NotJudged);
+    let unanswered =
+        run.loads.iter().filter(|load| load.accounting.planned > 0 && load.accounting.completed == 0 && !judged);
+    let unanswered = unanswered.map(|_| ExitCode::Target);
+    checks.chain(silent).chain(unanswered).chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
 }
 
 /// What the CI budget left out, in a sentence; none where there was nothing.

@@ -26,7 +26,7 @@ pub const CHECKS: &[Check] = &[
         cost: cost(6, 1),
         intrusive: false,
         flaws: &["no-type-check"],
-        sends: "a genuine refresh token to every verify way that is for access tokens only",
+        sends: "a genuine refresh token to every verify way that is for access tokens only, and once more after the ways that take it",
         why: "a refresh token lives for days; where it opens resources, the short life of access tokens means nothing",
         remedy: "put the token's kind into a claim or the `typ` header, and check it at the resource",
         run: refresh_as_access,
@@ -142,9 +142,17 @@ fn refresh_as_access(p: &mut Probe<'_>) -> Result<(), Stop> {
     if ways.is_empty() {
         return Err(Stop::not_applicable("every verify way takes refresh tokens on purpose"));
     }
-    for way in ways {
-        let name = way.name.clone();
-        p.expect(Some(&name), &Value::String(token.clone()), &[way], Expect::Refused, Control::Genuine)?;
+    let value = Value::String(token.clone());
+    for way in &ways {
+        p.expect(Some(&way.name), &value, std::slice::from_ref(way), Expect::Refused, Control::Genuine)?;
+    }
+    // A verdict that somebody keeps (of the signature, or of a way that takes such tokens) must not answer for the kind.
+    for way in p.ways().into_iter().filter(|w| w.takes_refresh) {
+        p.present(&way, &token)?;
+    }
+    for way in &ways {
+        let again = format!("{}-again", way.name);
+        p.expect(Some(&again), &value, std::slice::from_ref(way), Expect::Refused, Control::Genuine)?;
     }
     Ok(())
 }

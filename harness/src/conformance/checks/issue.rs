@@ -196,7 +196,7 @@ fn bad_credentials(p: &mut Probe<'_>) -> Result<(), Stop> {
     for (variant, user) in cases {
         let vars = p.vars().user(&user);
         let answer = p.call("issue", &vars)?;
-        if answer.refused() && carries_token(&answer) {
+        if answer.refused() && answer.carries_token() {
             p.fail_told(Some(variant), "token-in-refusal", "no token", "the refusal carries a token", &answer);
             continue;
         }
@@ -240,13 +240,6 @@ pub(super) fn first_user(p: &Probe<'_>) -> Result<User, Stop> {
         .user()
         .map_err(|e| Stop::Harness(e.to_string()))?
         .ok_or_else(|| Stop::not_applicable("the profile names no user, so no password can be wrong"))
-}
-
-fn carries_token(answer: &Answer) -> bool {
-    answer
-        .reply
-        .as_ref()
-        .is_some_and(|r| r.text().contains("eyJ") || r.header_all("set-cookie").iter().any(|c| c.contains("eyJ")))
 }
 
 fn no_store(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -299,7 +292,7 @@ fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable("the login is a command of the profile"));
     }
     let vars = p.vars();
-    let genuine = p.target().request("issue", &vars).map_err(|e| Stop::Harness(e.to_string()))?;
+    let genuine = p.target().request("issue", &vars).map_err(|e| Stop::unsendable(e))?;
     let query = query_of(genuine.body()).ok_or_else(|| Stop::not_applicable("a login has no fields"))?;
     let path = genuine.uri().path().to_owned();
     for (variant, method) in [("get", "GET"), ("head", "HEAD"), ("post-query", "POST")] {
@@ -309,9 +302,9 @@ fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
                 request = request.header(name, value);
             }
         }
-        let request = request.body(Bytes::new()).map_err(|e| Stop::Harness(e.to_string()))?;
+        let request = request.body(Bytes::new()).map_err(|e| Stop::unsendable(e))?;
         let answer = p.send("issue", request, None)?;
-        if answer.accepted() || carries_token(&answer) {
+        if answer.accepted() || answer.carries_token() {
             let summary = format!("credentials in the query brought a token by {method}");
             p.fail_told(Some(variant), "token", "no token", summary, &answer);
         } else if matches!(answer.axis, Axis::Unclear(_)) && (200..300).contains(&answer.status()) {

@@ -26,10 +26,7 @@ impl Probe<'_> {
     /// # Errors
     /// Only where the request cannot be made or the run ends; a target that fails is an answer.
     pub fn call(&mut self, operation: &str, vars: &Vars) -> Result<Answer, Stop> {
-        let request = self
-            .target()
-            .request(operation, vars)
-            .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
+        let request = self.target().request(operation, vars).map_err(Stop::unsendable)?;
         self.send(operation, request, None)
     }
 
@@ -186,7 +183,7 @@ impl Probe<'_> {
         for token in tokens {
             let request = target
                 .request(operation, &self.vars_with(*token))
-                .map_err(|e| Stop::Harness(format!("cannot make the request of `{operation}`: {e}")))?;
+                .map_err(Stop::unsendable)?;
             let bytes = encode(&request, &target.endpoint);
             let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE)
                 .map_err(|e| Stop::Inconclusive(format!("could not open {} connections: {e}", tokens.len())))?;

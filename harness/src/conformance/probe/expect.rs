@@ -212,5 +212,14 @@ impl Probe<'_> {
 }
 
 fn names(seen: &[(String, Answer, bool)]) -> String {
-    seen.iter().map(|(way, _, _)| format!("`{way}`")).collect::<Vec<_>>().join(", ")
+    // A way whose controls did not hold has said nothing, and is not named among those that did.
+    let list = |held: bool| -> Vec<String> {
+        seen.iter().filter(|(_, _, controls)| *controls == held).map(|(way, _, _)| format!("`{way}`")).collect()
+    };
+    match (list(true), list(false)) {
+        (held, mute) if held.is_empty() || mute.is_empty() => [held, mute].concat().join(", "),
+        (held, mute) => {
+            format!("{} ({} takes no genuine token, so it was not judged)", held.join(", "), mute.join(", "))
+        }
+    }
 }

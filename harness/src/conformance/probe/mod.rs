@@ -50,6 +50,10 @@ impl Stop {
     pub fn not_applicable(why: impl Into<String>) -> Stop {
         Stop::Skip(SkipReason::NotApplicable(why.into()))
     }
+    /// A request that cannot be made of what the target gave out: a token that no header takes, a query longer than any.
+    pub fn unsendable(why: impl std::fmt::Display) -> Stop {
+        Stop::Inconclusive(format!("the request cannot be made: {why}"))
+    }
     /// Another check's subject does not work, and this one builds on it.
     pub fn blocked_by(id: &str) -> Stop {
         Stop::Skip(SkipReason::BlockedBy(id.into()))

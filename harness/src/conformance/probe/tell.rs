@@ -88,7 +88,15 @@ impl Probe<'_> {
             Axis::Unclear(_) if (300..400).contains(&answer.status()) => {
                 self.pass(variant, &finding, format!("{expected}: {}", answer.describe()));
             }
-            Axis::Unclear(_) => self.fail_seen(variant, &finding, expected, answer),
+            Axis::Unclear(_) => {
+                self.fail_seen(variant, &finding, expected, answer);
+                // Acceptance would have brought tokens: nothing was granted, only told in a way of its own.
+                let granted =
+                    self.target().operation(&answer.operation).is_ok_and(|o| o.returns.contains_key("access"));
+                if granted && !answer.carries_token() {
+                    self.at_most(Level::Should);
+                }
+            }
             Axis::Dropped(_) if !answer.unclean() => {
                 self.pass(variant, &finding, format!("{expected}: {}", answer.describe()));
             }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::material::{genuine, row, sign};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::Stop;
-use crate::jose::{Family, Forge, algorithms};
+use crate::jose::{Family, Forge, Part, algorithms};
 
 const NEEDS: &[Need] = &[Need::JwtAccess, Need::VerifyWay];
 
@@ -38,7 +38,7 @@ pub(super) const NONE: Check = Check {
     cost: cost(170, 1),
     intrusive: false,
     flaws: &["allow-none", "denylist-lowercase", "unverified-refresh"],
-    sends: "the genuine claims under `alg` none, None, NONE, nOnE and `none `, without a signature, with junk and with the old one, with and without `kid`; and those of a refresh token",
+    sends: "the genuine claims under `alg` none, None, NONE, nOnE and `none `, alone in the header, without a signature, with junk and with the old one, with and without `kid`; and those of a refresh token",
     why: "no key is needed: whoever can write JSON is any user",
     remedy: "verify with a fixed list of allowed algorithms; a list of forbidden ones misses a spelling",
     run: |probe| {
@@ -49,6 +49,9 @@ pub(super) const NONE: Check = Check {
                 probe.refuse(&format!("{name}{suffix}"), &forge.token())?;
             }
         }
+        let mut alone = genuine.forge.clone();
+        alone.header = Part::Members(Vec::new());
+        probe.refuse("none-alone", &alone.header("alg", "none").with_signature([]).token())?;
         probe.refuse("none-no-dot", &of("none").signing_input())?;
         probe.refuse("none-edited", &of("none").claim("assay", "edited").with_signature([]).token())?;
         probe.refuse("empty-alg", &of("").with_signature([]).token())?;

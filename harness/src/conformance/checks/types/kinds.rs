@@ -132,6 +132,7 @@ pub(super) const SCOPE: Check = Check {
             takes_refresh: false,
             accepts_genuine: true,
             refuses_nothing: true,
+            refuses_by: None,
         };
         let asked = probe.target().has("scoped").then_some(scoped);
         for way in probe.forgeable_ways()?.into_iter().chain(asked) {

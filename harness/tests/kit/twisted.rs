@@ -1,0 +1,291 @@
+//! How do token servers go wrong in ways that the reference server does not? SimpleJWT's endpoints with one twist each.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde_json::{Value, json};
+
+const KEY: &[u8] = b"a-secret-that-is-long-enough-for-hs256";
+const LOGIN: &str = "/api/token/";
+pub const PASSWORD: &str = "correct-horse-9";
+
+/// What a server does otherwise than its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twist {
+    /// Nothing.
+    None,
+    /// One worker of two takes unsecured tokens: the one that gets connections of this parity.
+    NoneOnOneWorker(u64),
+    /// Unsecured tokens are taken where `alg` is all that the header has.
+    NoneAlone,
+    /// A refresh token opens the resource when it comes a second time.
+    RefreshTheSecondTime,
+    /// A refusal (not that of the verify endpoint, whose 200 means acceptance) is a 200 with an error in its body.
+    RefusesWith200,
+    /// The same, and unsecured tokens are taken.
+    RefusesWith200AndTakesNone,
+    /// A wrong password is answered with 429.
+    LimitsWrongPasswords,
+    /// The first logins work; then the user is locked.
+    LocksAfter(u64),
+    /// GET on the login's address shows a page.
+    LoginPage,
+    /// Tokens that nobody can read, with replies that may be stored and that echo what came.
+    Opaque,
+    /// Tokens that no header can carry.
+    UnsendableTokens,
+    /// Error replies full of markup and control characters.
+    Evil,
+}
+
+/// A server on a free port of loopback, ended when dropped.
+pub struct Twisted {
+    pub url: String,
+    /// Every token it gave out.
+    pub issued: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+}
+
+struct Shared {
+    twist: Twist,
+    count: AtomicU64,
+    connections: AtomicU64,
+    logins: AtomicU64,
+    seen: Mutex<HashMap<String, u64>>,
+    issued: Arc<Mutex<Vec<String>>>,
+}
+
+struct Asked {
+    method: String,
+    path: String,
+    bearer: Option<String>,
+    body: Vec<u8>,
+    worker: u64,
+}
+
+struct Said(u16, Vec<(&'static str, String)>, Vec<u8>);
+
+fn says(status: u16, body: &Value) -> Said {
+    Said(status, vec![("content-type", "application/json".into())], body.to_string().into_bytes())
+}
+
+impl Twisted {
+    pub fn start(twist: Twist) -> Twisted {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let issued = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared {
+            twist,
+            count: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            logins: AtomicU64::new(0),
+            seen: Mutex::default(),
+            issued: issued.clone(),
+        });
+        let ended = stop.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                let shared = shared.clone();
+                let worker = shared.connections.fetch_add(1, Ordering::Relaxed);
+                // A caller that goes away in the middle is no matter of the server's.
+                std::thread::spawn(move || drop(shared.connection(stream, worker)));
+            }
+        });
+        Twisted { url, issued, stop }
+    }
+}
+
+impl Drop for Twisted {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
+    }
+}
+
+impl Shared {
+    fn connection(&self, stream: TcpStream, worker: u64) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut writer = stream;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let mut words = line.split_whitespace().map(str::to_owned);
+            let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(()) };
+            let (mut length, mut bearer) = (0, None);
+            loop {
+                let mut field = Vec::new();
+                reader.read_until(b'\n', &mut field)?;
+                let field = String::from_utf8_lossy(&field);
+                let Some((name, value)) = field.trim_end().split_once(':') else { break };
+                match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.trim().parse().unwrap_or(0),
+                    "authorization" => {
+                        let token = value.trim().split_once(' ').filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
+                        bearer = token.map(|(_, token)| token.to_owned());
+                    }
+                    _ => {}
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let head = method == "HEAD";
+            let path = path.split('?').next().unwrap_or_default().to_owned();
+            let Said(status, headers, body) = self.answer(&Asked { method, path, bearer, body, worker });
+            let mut reply = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+            for (name, value) in headers {
+                reply.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+            reply.extend_from_slice(b"\r\n");
+            if !head {
+                reply.extend_from_slice(&body);
+            }
+            writer.write_all(&reply)?;
+        }
+    }
+
+    fn answer(&self, asked: &Asked) -> Said {
+        let field = |name: &str| {
+            let body: Value = serde_json::from_slice(&asked.body).ok()?;
+            body.get(name)?.as_str().map(str::to_owned)
+        };
+        match (asked.method.as_str(), asked.path.as_str()) {
+            ("POST", LOGIN) => match (field("username"), field("password")) {
+                (Some(user), Some(password)) => self.login(&user, &password),
+                _ => says(400, &json!({"detail": "username and password"})),
+            },
+            ("POST", "/api/token/refresh/") => match field("refresh").filter(|t| !t.is_empty()) {
+                None => says(400, &json!({"detail": "refresh"})),
+                Some(token) => match self.subject(&token, "refresh", asked) {
+                    Some(user) => says(200, &json!({"access": self.token(&user, "access", 300)})),
+                    None => self.refuse(&asked.path),
+                },
+            },
+            ("POST", "/api/token/verify/") => match field("token").filter(|t| !t.is_empty()) {
+                None => says(400, &json!({"detail": "token"})),
+                Some(token) => {
+                    let known = ["access", "refresh"].iter().any(|kind| self.subject(&token, kind, asked).is_some());
+                    if known { says(200, &json!({"detail": "good"})) } else { self.refuse(&asked.path) }
+                }
+            },
+            ("GET", "/hello/") => match asked.bearer.as_deref().and_then(|t| self.subject(t, "access", asked)) {
+                Some(user) => says(200, &json!({"username": user})),
+                None => self.refuse(&asked.path),
+            },
+            ("GET" | "HEAD", LOGIN) if self.twist == Twist::LoginPage => {
+                Said(200, vec![("content-type", "text/html".into())], b"<html>please log in</html>".to_vec())
+            }
+            (_, path) if path.starts_with("/api/token/") || path == "/hello/" => {
+                says(405, &json!({"detail": "method"}))
+            }
+            _ => says(404, &json!({"detail": "nothing here"})),
+        }
+    }
+
+    fn login(&self, user: &str, password: &str) -> Said {
+        if !["alice", "bob"].contains(&user) || password != PASSWORD {
+            return match self.twist {
+                Twist::LimitsWrongPasswords => says(429, &json!({"detail": "later"})),
+                Twist::Opaque => says(401, &json!({"detail": "wrong", "you": user, "sent": password})),
+                _ => self.refuse(LOGIN),
+            };
+        }
+        if let Twist::LocksAfter(most) = self.twist
+            && self.logins.fetch_add(1, Ordering::Relaxed) >= most
+        {
+            return self.refuse(LOGIN);
+        }
+        let (access, refresh) = (self.token(user, "access", 300), self.token(user, "refresh", 86_400));
+        let mut said = says(200, &json!({"access": access, "refresh": refresh}));
+        if self.twist != Twist::Opaque {
+            said.1.push(("cache-control", "no-store".into()));
+        }
+        said
+    }
+
+    fn refuse(&self, path: &str) -> Said {
+        match self.twist {
+            Twist::RefusesWith200 | Twist::RefusesWith200AndTakesNone if path != "/api/token/verify/" => {
+                says(200, &json!({"error": "unauthorised"}))
+            }
+            Twist::Evil => {
+                let body = b"{\"detail\":\"<script>alert(1)</script>\x1b[31m\x07\x00]]>&\xff \xc2\x9b2J\"}".to_vec();
+                Said(500, vec![("x-evil", "\u{9b}31m<b>".into())], body)
+            }
+            _ => {
+                let mut said = says(401, &json!({"detail": "not valid"}));
+                said.1.push(("www-authenticate", "Bearer realm=\"api\"".into()));
+                said
+            }
+        }
+    }
+
+    fn token(&self, user: &str, kind: &str, life: u64) -> String {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let claims =
+            json!({"user_id": user, "token_type": kind, "jti": format!("{number:032}"), "iat": now, "exp": now + life});
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY))
+            .expect("signed");
+        let token = match self.twist {
+            Twist::Opaque => format!("{kind}-{}", token.rsplit('.').next().unwrap_or_default()),
+            Twist::UnsendableTokens => format!("two words\u{1b}[31m{number}"),
+            _ => token,
+        };
+        if self.twist == Twist::Opaque {
+            self.seen.lock().expect("sound").insert(format!("{token} {user}"), 0);
+        }
+        self.issued.lock().expect("sound").push(token.clone());
+        token
+    }
+
+    /// Whose token it is, where it is good for a use.
+    fn subject(&self, token: &str, kind: &str, asked: &Asked) -> Option<String> {
+        if self.twist == Twist::Opaque {
+            let seen = self.seen.lock().expect("sound");
+            let user = ["alice", "bob"].iter().find(|user| seen.contains_key(&format!("{token} {user}")))?;
+            return token.starts_with(kind).then(|| (*user).to_owned());
+        }
+        let mut parts = token.split('.');
+        let header = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+        let claims = |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+        let unsecured = serde_json::from_slice::<Value>(&header).ok()?.get("alg") == Some(&json!("none"));
+        let takes_none = match self.twist {
+            Twist::NoneOnOneWorker(parity) => asked.worker % 2 == parity,
+            Twist::NoneAlone => header == br#"{"alg":"none"}"#,
+            Twist::RefusesWith200AndTakesNone => true,
+            _ => false,
+        };
+        let claims = if unsecured && takes_none {
+            claims(parts.next()?)?
+        } else {
+            let mut validation = Validation::new(Algorithm::HS256);
+            (validation.leeway, validation.validate_aud) = (0, false);
+            jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(KEY), &validation).ok()?.claims
+        };
+        let times = match (self.twist, asked.path.as_str()) {
+            (Twist::RefreshTheSecondTime, "/hello/") => {
+                let mut seen = self.seen.lock().expect("sound");
+                let times = seen.entry(token.to_owned()).or_default();
+                *times += 1;
+                *times
+            }
+            _ => 0,
+        };
+        let right = claims.get("token_type")? == kind || times > 1;
+        right.then(|| claims.get("user_id").and_then(Value::as_str).map(str::to_owned))?
+    }
+}

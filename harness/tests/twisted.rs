@@ -1,0 +1,139 @@
+//! Does `check` tell the truth of servers that go wrong, or right, in their own way?
+
+#[path = "kit/servers.rs"]
+mod servers;
+#[path = "kit/twisted.rs"]
+mod twisted;
+
+use std::path::Path;
+use std::process::Output;
+
+use servers::{assay, said};
+use twisted::{PASSWORD, Twist, Twisted};
+
+fn check_in(folder: &Path, server: &Twisted, more: &[&str]) -> Output {
+    let fixed = ["check", "--target", &server.url, "--profile", "simplejwt"];
+    assay(folder, &[&fixed[..], more].concat())
+}
+
+/// The exit code of `check --only ...` against a twisted server, and words that it says.
+#[track_caller]
+fn check(twist: Twist, only: &[&str], code: i32, says: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(twist);
+    let only: Vec<&str> = only.iter().flat_map(|id| ["--only", *id]).collect();
+    let output = check_in(folder.path(), &server, &only);
+    assert_eq!(output.status.code(), Some(code), "{twist:?} {only:?}\n{}", said(&output));
+    assert!(said(&output).contains(says), "{twist:?}: expected `{says}` in\n{}", said(&output));
+}
+
+const FORGED: &[&str] = &["sig-alg-none", "sig-tamper", "sig-wrong-key", "struct-segments"];
+
+#[test]
+fn a_sound_server_passes() {
+    let more = ["issue-bad-credentials", "issue-post-only", "claim-refresh-as-access", "refresh-basic"];
+    check(Twist::None, &[FORGED, &more].concat(), 0, "passed");
+}
+
+#[test]
+fn one_broken_worker_of_two_is_found() {
+    check(Twist::NoneOnOneWorker(0), &["sig-alg-none"], 1, "sig-alg-none");
+    check(Twist::NoneOnOneWorker(1), &["sig-alg-none"], 1, "sig-alg-none");
+}
+
+#[test]
+fn an_unsecured_token_is_found_in_whatever_header_it_is_taken() {
+    check(Twist::NoneAlone, &["sig-alg-none"], 1, "sig-alg-none");
+}
+
+#[test]
+fn a_refresh_token_that_opens_the_resource_the_second_time_is_found() {
+    check(Twist::RefreshTheSecondTime, &["claim-refresh-as-access"], 1, "claim-refresh-as-access");
+}
+
+#[test]
+fn a_limit_is_no_refusal() {
+    check(Twist::LimitsWrongPasswords, &["issue-bad-credentials"], 3, "limits its callers");
+}
+
+#[test]
+fn a_user_who_is_locked_meanwhile_lets_nothing_pass() {
+    let needs_logins = ["refresh-basic", "refresh-invalid", "claim-access-as-refresh"];
+    check(Twist::LocksAfter(2), &needs_logins, 3, "a login that worked before");
+}
+
+#[test]
+fn a_server_that_refuses_with_200_is_judged_by_what_it_grants() {
+    check(Twist::RefusesWith200, FORGED, 0, "it is taken for a refusal");
+    check(Twist::RefusesWith200AndTakesNone, FORGED, 1, "sig-alg-none");
+    check(Twist::RefusesWith200, &["issue-bad-credentials"], 0, "weakness");
+}
+
+#[test]
+fn a_login_page_is_no_login() {
+    check(Twist::LoginPage, &["issue-post-only"], 0, "passed");
+}
+
+#[test]
+fn a_token_that_cannot_be_sent_is_no_fault_of_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(Twist::UnsendableTokens);
+    let output = check_in(folder.path(), &server, &["--only", "leak-*", "--only", "bearer-*", "--only", "struct-*"]);
+    assert_ne!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(!said(&output).contains('\u{1b}'), "{}", said(&output));
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).expect("read")).into_owned();
+            all.push((path.display().to_string(), text));
+        }
+    }
+    all
+}
+
+#[test]
+fn neither_live_tokens_nor_passwords_are_written_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(Twist::Opaque);
+    let more = ["--only", "issue-*", "--only", "refresh-*", "--only", "bearer-*", "--out", "out", "--json"];
+    let output = check_in(folder.path(), &server, &more);
+    let out = folder.path().join("out");
+    let run = out.display().to_string();
+    for format in ["md", "sarif", "csv", "openmetrics"] {
+        assay(folder.path(), &["report", &run, "--format", format, "--out", &run]);
+    }
+    let mut texts = files(&out);
+    texts.push(("what was printed".into(), said(&output)));
+    assert!(texts.len() >= 6 && texts.iter().any(|(_, text)| text.contains("<redacted>")), "{:?}", texts.len());
+    let issued = server.issued.lock().expect("sound").clone();
+    assert!(issued.len() > 4);
+    let other_case: String = PASSWORD.to_ascii_uppercase();
+    for (name, text) in &texts {
+        assert!(!text.contains(PASSWORD) && !text.contains(&other_case), "{name} holds the password");
+        let token = issued.iter().find(|token| text.contains(token.as_str()));
+        assert_eq!(token, None, "{name} holds a live token");
+    }
+}
+
+#[test]
+fn what_a_server_says_does_nothing_to_a_reader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(Twist::Evil);
+    let more = ["--only", "issue-bad-credentials", "--only", "sig-alg-none", "--out", "out"];
+    let output = check_in(folder.path(), &server, &more);
+    let mut texts = files(&folder.path().join("out"));
+    texts.push(("what was printed".into(), said(&output)));
+    for (name, text) in &texts {
+        let acts = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        assert!(!text.contains(acts), "{name} holds control characters");
+        assert!(name.ends_with(".json") || !text.contains("<script>alert"), "{name} holds the server's markup");
+    }
+    assert!(texts.iter().any(|(_, text)| text.contains(r"\u{1b}[31m")), "the reply is shown nowhere");
+}
