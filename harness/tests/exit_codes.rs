@@ -61,6 +61,7 @@ fn mistakes_of_the_user_are_2() {
     check(&["check", "--target", "http://127.0.0.1:9", "--profile", "no-such-profile"], 2, "no-such-profile");
     check(&["run", "no-such-scenario.yaml"], 2, "no-such-scenario.yaml");
     check(&["check", "--target", "http://192.0.2.1", "--profile", "reference"], 2, "--allow-remote");
+    check(&["proxy", "--upstream", "http://192.0.2.1:80"], 2, "--allow-remote");
     check(&["no-such-command"], 2, "no-such-command");
 }
 

@@ -147,7 +147,7 @@ pub fn dispatch(command: Command, global: &Global) -> Done {
         Command::Selftest(args) => selftest::run(&args, global),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
-        Command::Proxy(args) => Err(Failure::Said(proxy::run(args))),
+        Command::Proxy(args) => Err(Failure::Said(proxy::run(args, global))),
         Command::Guard(args) => Err(Failure::Said(Exit::from(guard::run(args)))),
     }
 }

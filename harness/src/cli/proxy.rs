@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use assay::proxy::{Flaws, Proxy, ProxyError, ProxyOptions};
 use assay::units::Span;
+use assay::wire::{Endpoint, WireError};
+
+use super::Global;
 
 /// Arguments of `assay proxy`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +49,14 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 }
 
 /// Serves until SIGINT or SIGTERM. Exit code 2 for arguments that make no sense, 3 where it cannot start.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: Args, global: &Global) -> ExitCode {
+    // Else a proxy on loopback would carry load and forged tokens to a host that nobody has allowed.
+    if let Err(e @ (WireError::NotAllowed { .. } | WireError::Address { .. })) =
+        Endpoint::parse(&args.upstream, &global.allow_remote)
+    {
+        eprintln!("error: --upstream: {}", e.to_string().replace("; hint: ", "\nhint: "));
+        return ExitCode::from(2);
+    }
     let flaws = match Flaws::named(&args.flaws) {
         Ok(flaws) => flaws,
         Err(e) => {

@@ -79,7 +79,8 @@ fn observe(threshold: &Threshold, load: &Judged) -> Result<(f64, String), String
                 None => whole(&operations, clock)?,
                 Some(window) => windowed(load, &operations, clock, window)?,
             };
-            let value = number(&histogram, statistic)?;
+            let unended = if threshold.window.is_none() { unended(&operations, clock) } else { Unended::default() };
+            let value = number(&histogram, statistic, unended)?;
             Ok((value, Nanos(value.round() as u64).to_string()))
         }
         Metric::Ratio(outcome) => {
@@ -202,20 +203,82 @@ fn windowed(
     stats::merge(all.iter()).map_err(|e| e.to_string())
 }
 
-fn number(histogram: &Histogram<u64>, statistic: Statistic) -> Result<f64, String> {
+/// Requests that have no time, since they did not end: each would have taken longer than those that did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unended {
+    timed_out: u64,
+    /// Never sent, or sent and not waited for to the end.
+    others: u64,
+}
+
+fn unended(operations: &[&OperationRecord], clock: Clock) -> Unended {
+    let sum = |part: fn(&Accounting) -> u64| operations.iter().map(|o| part(&o.accounting)).sum();
+    match clock {
+        Clock::Response => Unended { timed_out: sum(|a| a.timed_out), others: sum(|a| a.in_flight + a.skipped) },
+        Clock::Service => Unended { timed_out: sum(|a| a.timed_out), others: sum(|a| a.in_flight) },
+        // These are over before a request waits for its answer.
+        Clock::Lag | Clock::Connect | Clock::Tls | Clock::FirstByte => Unended::default(),
+    }
+}
+
+fn number(histogram: &Histogram<u64>, statistic: Statistic, unended: Unended) -> Result<f64, String> {
     let n = histogram.len();
+    let without_end = unended.timed_out + unended.others;
     if n == 0 {
         return Err("there is no such sample".into());
     }
     match statistic {
         Statistic::Mean => Ok(histogram.mean()),
         Statistic::Min => Ok(histogram.min() as f64),
+        Statistic::Max if unended.timed_out > 0 => {
+            Err(format!("{} requests timed out: the longest of those that ended is not the maximum", unended.timed_out))
+        }
         Statistic::Max => Ok(histogram.max() as f64),
-        Statistic::Quantile(q) if stats::printable(n, q) => Ok(histogram.value_at_quantile(q) as f64),
+        Statistic::Quantile(q) if stats::printable(n, q) => {
+            let rank = (q * (n + without_end) as f64).ceil() / n as f64;
+            match rank <= 1.0 {
+                true => Ok(histogram.value_at_quantile(rank.max(q)) as f64),
+                false => Err(format!(
+                    "it lies among the {without_end} requests that did not end (timed out, in flight or never sent), beside {n} that did"
+                )),
+            }
+        }
         Statistic::Quantile(q) => Err(format!(
             "{n} samples are too few for p{}: at least {} are expected above it",
             (q * 1e5).round() / 1e3,
             stats::MIN_SAMPLES_ABOVE
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn milliseconds(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = Histogram::new(3).expect("three digits");
+        values.into_iter().for_each(|ms| histogram.record(ms * 1_000_000).expect("in range"));
+        histogram
+    }
+
+    #[track_caller]
+    fn check(statistic: Statistic, timed_out: u64, expected: Result<u64, &str>) {
+        let histogram = milliseconds(1..=1000);
+        let seen = number(&histogram, statistic, Unended { timed_out, others: 0 });
+        match (seen, expected) {
+            (Ok(ns), Ok(ms)) => assert!((ns / 1e6 / ms as f64 - 1.0).abs() < 0.002, "{} is not {ms} ms", ns / 1e6),
+            (Err(seen), Err(says)) => assert!(seen.contains(says), "{seen}"),
+            (seen, expected) => panic!("{statistic:?}, {timed_out} timed out: {seen:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn requests_that_did_not_end_count_as_slower_than_all_others() {
+        check(Statistic::Quantile(0.9), 0, Ok(900));
+        check(Statistic::Quantile(0.9), 50, Ok(945));
+        check(Statistic::Quantile(0.9), 200, Err("among the 200 requests that did not end"));
+        check(Statistic::Quantile(0.5), 200, Ok(600));
+        check(Statistic::Max, 0, Ok(1000));
+        check(Statistic::Max, 1, Err("1 requests timed out"));
     }
 }

@@ -50,7 +50,7 @@ impl Endpoint {
     /// Reads and resolves `http://host:port/base`. A host that does not lead to loopback alone is refused
     /// unless `allow_remote` names it (`host` or `host:port`).
     pub fn parse(url: &str, allow_remote: &[String]) -> Result<Endpoint, WireError> {
-        let wrong = |reason: &str| WireError::Address { url: url.to_owned(), reason: reason.to_owned() };
+        let wrong = |reason: &str| WireError::Address { url: without_password(url), reason: reason.to_owned() };
         let uri: http::Uri = url.trim().parse().map_err(|e: http::uri::InvalidUri| wrong(&e.to_string()))?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
@@ -121,6 +121,16 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// `http://name:password@host/` as it may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://...@{host}{}", &rest[end..]),
+        None => url.to_owned(),
+    }
+}
+
 fn is_loopback(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.is_loopback(),
@@ -184,6 +194,8 @@ mod tests {
         refuse("ftp://127.0.0.1", "address", "neither http nor https");
         refuse("127.0.0.1:80", "address", "expected an address");
         refuse("http://a:b@127.0.0.1", "address", "user name");
+        let error = Endpoint::parse("http://alice:correct-horse-9@127.0.0.1/x", &[]).unwrap_err().to_string();
+        assert!(error.contains("http://...@127.0.0.1/x") && !error.contains("horse"), "{error}");
         refuse("http://127.0.0.1:0", "address", "port");
         refuse("http://127.0.0.1:99999", "address", "");
         refuse("http://127.0.0.1/?x=1", "address", "query");
