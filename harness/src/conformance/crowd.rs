@@ -41,10 +41,7 @@ impl<'a> Worker<'a> {
     }
 
     fn asked(&mut self, operation: &str, vars: &Vars, token: Option<&str>) -> Result<Answer, Stop> {
-        let request = self
-            .target
-            .request(operation, vars)
-            .map_err(Stop::unsendable)?;
+        let request = self.target.request(operation, vars).map_err(Stop::unsendable)?;
         if self.session.cancelled() {
             return Err(Stop::Cancelled);
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::clock;
-use crate::conformance::answer::Answer;
+use crate::conformance::answer::{Answer, Axis};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::decode;
 use crate::conformance::probe::{Probe, Stop};

@@ -181,9 +181,7 @@ impl Probe<'_> {
         let target = self.session.target;
         let mut racers = Vec::with_capacity(tokens.len());
         for token in tokens {
-            let request = target
-                .request(operation, &self.vars_with(*token))
-                .map_err(Stop::unsendable)?;
+            let request = target.request(operation, &self.vars_with(*token)).map_err(Stop::unsendable)?;
             let bytes = encode(&request, &target.endpoint);
             let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE)
                 .map_err(|e| Stop::Inconclusive(format!("could not open {} connections: {e}", tokens.len())))?;
