@@ -239,8 +239,8 @@ fn error_code(p: &mut Probe<'_>) -> Result<(), Stop> {
 /// The resource's request with any Authorization header.
 pub(super) fn with_authorization(p: &mut Probe<'_>, way: &Way, value: &[u8]) -> Result<Answer, Stop> {
     let vars = p.vars();
-    let mut request = p.target().request(&way.operation, &vars).map_err(|e| Stop::unsendable(e))?;
-    let value = HeaderValue::from_bytes(value).map_err(|e| Stop::unsendable(e))?;
+    let mut request = p.target().request(&way.operation, &vars).map_err(Stop::unsendable)?;
+    let value = HeaderValue::from_bytes(value).map_err(Stop::unsendable)?;
     request.headers_mut().insert(AUTHORIZATION, value);
     p.send(&way.operation, request, None)
 }
@@ -303,13 +303,12 @@ fn query(p: &mut Probe<'_>) -> Result<(), Stop> {
     for name in ["access_token", "token", "jwt"] {
         p.offer(name, &token)?;
         let vars = p.vars();
-        let plain = p.target().request(&way.operation, &vars).map_err(|e| Stop::unsendable(e))?;
+        let plain = p.target().request(&way.operation, &vars).map_err(Stop::unsendable)?;
         let path = plain.uri().path_and_query().map_or("/", |x| x.as_str()).to_owned();
         let joint = if path.contains('?') { '&' } else { '?' };
         let (mut parts, _) = plain.into_parts();
-        parts.uri = format!("{path}{joint}{name}={}", super::issue::percent(&token))
-            .parse()
-            .map_err(|e| Stop::unsendable(e))?;
+        parts.uri =
+            format!("{path}{joint}{name}={}", super::issue::percent(&token)).parse().map_err(Stop::unsendable)?;
         let answer = p.send(&way.operation, http::Request::from_parts(parts, Bytes::new()), Some(token.clone()))?;
         p.judge_refusal(Some(name), "a token in the query refused", &answer);
     }

@@ -142,11 +142,11 @@ fn bearer_way(p: &Probe<'_>) -> Result<Way, Stop> {
 }
 
 fn plain(p: &Probe<'_>, way: &Way) -> Result<http::Request<Bytes>, Stop> {
-    p.target().request(&way.operation, &Vars::new()).map_err(|e| Stop::unsendable(e))
+    p.target().request(&way.operation, &Vars::new()).map_err(Stop::unsendable)
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, Stop> {
-    HeaderValue::from_str(&format!("Bearer {token}")).map_err(|e| Stop::unsendable(e))
+    HeaderValue::from_str(&format!("Bearer {token}")).map_err(Stop::unsendable)
 }
 
 fn identity(p: &Probe<'_>, answer: &Answer) -> Option<String> {
@@ -191,8 +191,7 @@ fn two_methods(p: &mut Probe<'_>) -> Result<(), Stop> {
     let way = bearer_way(p)?;
     let ((first, name), (second, _)) = two_users(p, &way)?;
     let (mut parts, body) = plain(p, &way)?.into_parts();
-    parts.uri =
-        format!("{}?access_token={}", parts.uri.path(), percent(&second)).parse().map_err(|e| Stop::unsendable(e))?;
+    parts.uri = format!("{}?access_token={}", parts.uri.path(), percent(&second)).parse().map_err(Stop::unsendable)?;
     parts.headers.insert(AUTHORIZATION, bearer(&first)?);
     let answer = p.send(&way.operation, http::Request::from_parts(parts, body), None)?;
     judge_first(p, "query", &answer, &name);
@@ -218,7 +217,7 @@ fn cookie_mix(p: &mut Probe<'_>) -> Result<(), Stop> {
     for cookie in ["access_token", "access", "token", "jwt"] {
         let mut request = plain(p, &way)?;
         request.headers_mut().insert(AUTHORIZATION, bearer(&first)?);
-        let value = HeaderValue::from_str(&format!("{cookie}={second}")).map_err(|e| Stop::unsendable(e))?;
+        let value = HeaderValue::from_str(&format!("{cookie}={second}")).map_err(Stop::unsendable)?;
         request.headers_mut().insert(COOKIE, value);
         let answer = p.send(&way.operation, request, None)?;
         judge_first(p, cookie, &answer, &name);

@@ -292,7 +292,7 @@ fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable("the login is a command of the profile"));
     }
     let vars = p.vars();
-    let genuine = p.target().request("issue", &vars).map_err(|e| Stop::unsendable(e))?;
+    let genuine = p.target().request("issue", &vars).map_err(Stop::unsendable)?;
     let query = query_of(genuine.body()).ok_or_else(|| Stop::not_applicable("a login has no fields"))?;
     let path = genuine.uri().path().to_owned();
     for (variant, method) in [("get", "GET"), ("head", "HEAD"), ("post-query", "POST")] {
@@ -302,7 +302,7 @@ fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
                 request = request.header(name, value);
             }
         }
-        let request = request.body(Bytes::new()).map_err(|e| Stop::unsendable(e))?;
+        let request = request.body(Bytes::new()).map_err(Stop::unsendable)?;
         let answer = p.send("issue", request, None)?;
         if answer.accepted() || answer.carries_token() {
             let summary = format!("credentials in the query brought a token by {method}");

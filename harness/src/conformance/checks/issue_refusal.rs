@@ -305,7 +305,7 @@ fn malformed_body(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 /// Sends an operation with its body spoilt in every way that fits its kind, most of them where `secret` stands.
 pub(super) fn malformed(p: &mut Probe<'_>, operation: &str, vars: &Vars, secret: &str) -> Result<(), Stop> {
-    let genuine = p.target().request(operation, vars).map_err(|e| Stop::unsendable(e))?;
+    let genuine = p.target().request(operation, vars).map_err(Stop::unsendable)?;
     let kind = p.target().body_kind(operation);
     let text = std::str::from_utf8(genuine.body()).unwrap_or_default().to_owned();
     // What the profile says of refusals is as good: a server may say no with a 200 and a body.

@@ -170,7 +170,7 @@ fn error_body(p: &mut Probe<'_>) -> Result<(), Stop> {
         judge_body(p, variant, &answer);
     }
     let vars = p.vars_with(genuine.as_str());
-    let mut request = p.target().request(&way.operation, &vars).map_err(|e| Stop::unsendable(e))?;
+    let mut request = p.target().request(&way.operation, &vars).map_err(Stop::unsendable)?;
     if let Ok(value) = HeaderValue::from_bytes(b"Bearer one two \xff") {
         request.headers_mut().insert(AUTHORIZATION, value);
     }
@@ -184,16 +184,15 @@ fn error_body(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     if p.has(Need::Issue) && !p.target().is_command("issue") {
         let vars = p.vars();
-        let mut request = p.target().request("issue", &vars).map_err(|e| Stop::unsendable(e))?;
+        let mut request = p.target().request("issue", &vars).map_err(Stop::unsendable)?;
         *request.body_mut() = bytes::Bytes::from_static(b"{\"username\": [\"assay");
         let answer = p.send("issue", request, None)?;
         judge_body(p, "login", &answer);
     } else {
         p.skip("login", SkipReason::Needs(Need::Issue.name().into()));
     }
-    let lost = http::Request::get(format!("/assay-{}", fresh_id(12)))
-        .body(bytes::Bytes::new())
-        .map_err(|e| Stop::unsendable(e))?;
+    let lost =
+        http::Request::get(format!("/assay-{}", fresh_id(12))).body(bytes::Bytes::new()).map_err(Stop::unsendable)?;
     let answer = p.send("verify.lost", lost, None)?;
     judge_body(p, "lost", &answer);
     Ok(())
@@ -224,7 +223,7 @@ pub(super) fn in_logs(p: &mut Probe<'_>, proxys: bool) -> Result<(), Stop> {
     let mut canaries = Vec::new();
     if let Some(peer) = p.session.peer {
         // What a request past the proxy writes is the server's log.
-        let request = http::Request::get(&marker).body(bytes::Bytes::new()).map_err(|e| Stop::unsendable(e))?;
+        let request = http::Request::get(&marker).body(bytes::Bytes::new()).map_err(Stop::unsendable)?;
         p.send_to(peer, "verify.marker", request, None)?;
     }
     let issued = p.login()?;
@@ -251,11 +250,10 @@ pub(super) fn in_logs(p: &mut Probe<'_>, proxys: bool) -> Result<(), Stop> {
     if let Ok(way) = p.resource() {
         let token = format!("assay-canary-{}", fresh_id(24));
         let vars = p.vars();
-        let plain = p.target().request(&way.operation, &vars).map_err(|e| Stop::unsendable(e))?;
+        let plain = p.target().request(&way.operation, &vars).map_err(Stop::unsendable)?;
         let (mut parts, body) = plain.into_parts();
-        parts.uri = format!("{}?access_token={}", parts.uri.path(), percent(&token))
-            .parse()
-            .map_err(|e| Stop::unsendable(e))?;
+        parts.uri =
+            format!("{}?access_token={}", parts.uri.path(), percent(&token)).parse().map_err(Stop::unsendable)?;
         p.send(&way.operation, http::Request::from_parts(parts, body), None)?;
         canaries.push(canary("query", &token));
     }
@@ -303,14 +301,14 @@ fn url(p: &mut Probe<'_>) -> Result<(), Stop> {
     let token = issued.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
     let signature = token.rsplit('.').next().unwrap_or(&token).to_owned();
     let vars = p.vars_with(token.as_str());
-    let plain = p.target().request(&way.operation, &vars).map_err(|e| Stop::unsendable(e))?;
+    let plain = p.target().request(&way.operation, &vars).map_err(Stop::unsendable)?;
     let path = plain.uri().path().to_owned();
     let other = match path.strip_suffix('/') {
         Some(shorter) if !shorter.is_empty() => shorter.to_owned(),
         _ => format!("{path}/"),
     };
     let (mut parts, body) = plain.into_parts();
-    parts.uri = other.parse().map_err(|e| Stop::unsendable(e))?;
+    parts.uri = other.parse().map_err(Stop::unsendable)?;
     let answer = p.send("verify.redirected", http::Request::from_parts(parts, body), Some(token.clone()))?;
     judge_addresses(p, "slash", &answer, &[signature.as_str()]);
     if p.target().is_command("issue") {
@@ -351,8 +349,8 @@ fn cors(p: &mut Probe<'_>) -> Result<(), Stop> {
         };
         let token = p.access()?;
         let vars = p.vars_with(token.as_str());
-        let mut request = p.target().request(&operation, &vars).map_err(|e| Stop::unsendable(e))?;
-        let value = HeaderValue::from_str(&origin).map_err(|e| Stop::unsendable(e))?;
+        let mut request = p.target().request(&operation, &vars).map_err(Stop::unsendable)?;
+        let value = HeaderValue::from_str(&origin).map_err(Stop::unsendable)?;
         request.headers_mut().insert(ORIGIN, value);
         let answer = p.send(&operation, request, None)?;
         let header = |name: &str| answer.reply.as_ref().and_then(|r| r.header(name)).unwrap_or_default().to_owned();

@@ -226,7 +226,7 @@ fn both(
 }
 
 fn request(p: &Probe<'_>, operation: &str, vars: &Vars) -> Result<http::Request<Bytes>, Stop> {
-    p.target().request(operation, vars).map_err(|e| Stop::unsendable(e))
+    p.target().request(operation, vars).map_err(Stop::unsendable)
 }
 
 /// What must be the same on both sides: verdict, status, and the challenge's scheme and error code.
@@ -306,7 +306,7 @@ fn bearer_way(p: &Probe<'_>) -> Result<Way, Stop> {
 
 fn with_header(mut request: http::Request<Bytes>, name: &str, value: &str) -> Result<http::Request<Bytes>, Stop> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| Stop::Harness(e.to_string()))?;
-    let value = HeaderValue::from_str(value).map_err(|e| Stop::unsendable(e))?;
+    let value = HeaderValue::from_str(value).map_err(Stop::unsendable)?;
     request.headers_mut().insert(name, value);
     Ok(request)
 }
@@ -563,7 +563,7 @@ fn dup_authorization(p: &mut Probe<'_>) -> Result<(), Stop> {
     ] {
         let mut request = request(p, &way.operation, &p.vars())?;
         for token in [one, two] {
-            let value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|e| Stop::unsendable(e))?;
+            let value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(Stop::unsendable)?;
             request.headers_mut().append(AUTHORIZATION, value);
         }
         let (past, through) = both(p, &way.operation, &request, Some(&first))?;

@@ -183,7 +183,7 @@ fn http_form(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     let token = p.fresh_refresh()?;
     let vars = p.vars_with(token.as_str());
-    let genuine = p.target().request("refresh", &vars).map_err(|e| Stop::unsendable(e))?;
+    let genuine = p.target().request("refresh", &vars).map_err(Stop::unsendable)?;
     match query_of(genuine.body()) {
         Some(query) => {
             let mut request = http::Request::get(format!("{}?{query}", genuine.uri().path()));
@@ -192,7 +192,7 @@ fn http_form(p: &mut Probe<'_>) -> Result<(), Stop> {
                     request = request.header(name, value);
                 }
             }
-            let request = request.body(Bytes::new()).map_err(|e| Stop::unsendable(e))?;
+            let request = request.body(Bytes::new()).map_err(Stop::unsendable)?;
             let answer = p.send("refresh", request, Some(token.clone()))?;
             p.judge_refusal(Some("get"), "a refresh by GET refused", &answer);
         }

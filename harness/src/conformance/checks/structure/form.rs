@@ -126,7 +126,7 @@ pub(super) const NOT_A_STRING: Check = Check {
 fn send_text(probe: &mut Probe<'_>, operation: &str, text: &str) -> Result<Answer, Stop> {
     const MARK: &str = "assay-token-goes-here";
     let vars = probe.vars().token(MARK);
-    let request = probe.target().request(operation, &vars).map_err(|e| Stop::unsendable(e))?;
+    let request = probe.target().request(operation, &vars).map_err(Stop::unsendable)?;
     let (parts, body) = request.into_parts();
     let body = String::from_utf8_lossy(&body).replace(&format!("\"{MARK}\""), text);
     probe.send(operation, http::Request::from_parts(parts, Bytes::from(body)), None)
