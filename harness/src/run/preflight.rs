@@ -44,7 +44,7 @@ pub fn preflight(
 /// # Errors
 /// Why not.
 pub fn still_there(target: &Target) -> Result<(), WireError> {
-    Connection::open(&target.endpoint, &TlsOptions::default(), PATIENCE).map(|_| ())
+    Connection::open(&target.endpoint, &target.tls, PATIENCE).map(|_| ())
 }
 
 fn ask(connection: &mut Connection, target: &Target, path: &str) -> Result<Reply, WireError> {
