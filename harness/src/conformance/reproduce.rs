@@ -80,8 +80,10 @@ pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>,
     } else {
         String::new()
     };
-    let (by_curl, by_httpie) =
-        session.target.endpoint.scheme.eq(&Scheme::Https).then(|| tls(profile)).unwrap_or_default();
+    let (by_curl, by_httpie) = match session.target.endpoint.scheme {
+        Scheme::Https => tls(profile),
+        Scheme::Http => Default::default(),
+    };
     let with = |line: String, program: &str, tls: &str| {
         // What no variable stands for (another user's password, a password in other case) is not shown either.
         let line = session.redact_exchange(&line, &brought);
