@@ -30,11 +30,11 @@ flaws! {
     LenientBits "lenient-bits" "unused bits of the last character may be set, and padding is accepted" needs [] kills ["struct-b64-unused-bits"] also ["struct-b64-padding" "sig-tamper"];
     DenylistByString "denylist-by-string" "the denylist remembers the token's text, while padding is accepted" needs [] kills ["struct-malleable-denylist"] also ["struct-b64-padding" "revoke-access" "revoke-cascade" "refresh-vs-revoke"];
     CheckFirstUseLast "check-first-use-last" "of members that come twice the first is checked and the last is used" needs [] kills ["struct-dup-members"] also ["verify-agreement" "type-scope"];
-    SniffEncoding "sniff-encoding" "UTF-16, UTF-32 and byte order marks are understood" needs [] kills ["struct-json-encoding"] also [];
-    ArraySkipsClaims "array-skips-claims" "a payload that is no object skips the checks of its claims" needs [] kills ["struct-not-object"] also [];
-    CrashList "crash-list" "a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also [];
+    SniffEncoding "sniff-encoding" "UTF-16, UTF-32 and byte order marks are understood" needs [] kills ["struct-json-encoding"] also ["struct-dup-members" "type-scope"];
+    ArraySkipsClaims "array-skips-claims" "a payload that is no object skips the checks of its claims" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
+    CrashList "crash-list" "a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
     MatchHeaderBytes "match-header-bytes" "the header must have the bytes that the server writes" needs [] kills ["struct-benign"] also ["claim-typ-header" "struct-member-case" "keys-rotation-overlap"];
-    CaseInsensitiveJson "case-insensitive-json" "member names are read in any case" needs [] kills ["struct-member-case"] also [];
+    CaseInsensitiveJson "case-insensitive-json" "member names are read in any case" needs [] kills ["struct-member-case"] also ["struct-dup-members" "type-scope"];
 
     // The signature.
     SkipVerify "skip-verify" "signatures are not verified, but must be there" needs [] kills ["sig-tamper"] also ["*"];
@@ -67,10 +67,10 @@ flaws! {
     InclusiveExp "inclusive-exp" "a token passes through the whole second of its exp" needs [] kills ["time-exp-boundary"] also ["time-exp-leeway" "time-exp-fraction"];
     EarlyExpiry "early-expiry" "tokens end five seconds before their exp" needs [] kills ["time-exp-not-early"] also ["time-exp-boundary" "time-exp-leeway" "time-exp-fraction" "time-endpoint-agreement" "time-cached-verdict"];
     ExpOptional "exp-optional" "a token without exp passes" needs [] kills ["time-exp-missing"] also ["struct-member-case"];
-    IfExpTruthy "if-exp-truthy" "exp 0 counts as no exp, which passes" needs [] kills ["time-exp-falsy"] also ["time-exp-missing"];
-    IntWrap "int-wrap" "exp is kept in 32 bits" needs [] kills ["time-exp-extreme"] also ["time-exp-falsy"];
-    CrashYear10000 "crash-year-10000" "an exp past the year 9999 is answered with 500" needs [] kills ["time-exp-extreme"] also ["type-exp-other"];
-    IntOnlyCrash "int-only-crash" "an exp with a fraction is answered with 500" needs [] kills ["time-exp-fraction"] also ["time-exp-extreme" "type-exp-other"];
+    IfExpTruthy "if-exp-truthy" "exp 0 counts as no exp, which passes" needs [] kills ["time-exp-falsy"] also ["time-exp-missing" "struct-dup-members" "type-scope"];
+    IntWrap "int-wrap" "exp is kept in 32 bits" needs [] kills ["time-exp-extreme"] also ["time-exp-falsy" "struct-dup-members" "type-scope"];
+    CrashYear10000 "crash-year-10000" "an exp past the year 9999 is answered with 500" needs [] kills ["time-exp-extreme"] also ["type-exp-other" "struct-dup-members" "type-scope"];
+    IntOnlyCrash "int-only-crash" "an exp with a fraction is answered with 500" needs [] kills ["time-exp-fraction"] also ["time-exp-extreme" "type-exp-other" "struct-dup-members" "type-scope"];
     NbfOff "nbf-off" "nbf is not looked at" needs [] kills ["time-nbf"] also ["time-cached-verdict" "type-nbf-iat"];
     VerdictCache "verdict-cache" "the resource remembers for a minute what it thought of a token" needs [] kills ["time-cached-verdict"] also ["time-endpoint-agreement" "time-exp-rejected" "revoke-access" "revoke-cascade" "revoke-user-events" "verify-agreement"];
     TwoLeeways "two-leeways" "the resource has fifteen seconds of leeway, the verify endpoint none" needs [] kills ["time-endpoint-agreement"] also ["time-exp-rejected" "time-exp-leeway" "time-exp-boundary" "time-exp-fraction" "time-nbf" "verify-agreement" "time-cached-verdict"];
@@ -78,16 +78,16 @@ flaws! {
     ImmortalRefresh "immortal-refresh" "exp of a refresh token is not looked at" needs [] kills ["time-refresh-exp"] also ["time-endpoint-agreement"];
 
     // The types of claims.
-    ParseFailIsAbsent "parse-fail-is-absent" "a time of the wrong type counts as absent, which passes" needs [] kills ["type-exp-string" "type-nbf-iat"] also ["type-exp-other"];
-    NullIsAbsent "null-is-absent" "a time of null counts as absent, which passes" needs [] kills ["type-exp-other"] also ["type-nbf-iat"];
-    CrashExp "crash-exp" "an exp of the wrong type is answered with 500" needs [] kills ["type-exp-other"] also ["type-exp-string"];
-    AudTypeEmpty "aud-type-empty" "an aud that names nothing passes" needs ["--audience=assay"] kills ["type-aud"] also ["claim-aud"];
-    IssIncludes "iss-includes" "an iss that is a list with ours in it passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also [];
-    CoerceId "coerce-id" "sub is turned into a number first" needs [] kills ["type-sub"] also [];
-    CrashId "crash-id" "a sub that is no number is answered with 500" needs [] kills ["type-sub"] also ["claim-sub-unknown"];
-    CrashJti "crash-jti" "a jti of the wrong type is answered with 500" needs [] kills ["type-jti"] also [];
+    ParseFailIsAbsent "parse-fail-is-absent" "a time of the wrong type counts as absent, which passes" needs [] kills ["type-exp-string" "type-nbf-iat"] also ["type-exp-other" "struct-dup-members" "type-scope"];
+    NullIsAbsent "null-is-absent" "a time of null counts as absent, which passes" needs [] kills ["type-exp-other"] also ["type-nbf-iat" "struct-dup-members" "type-scope"];
+    CrashExp "crash-exp" "an exp of the wrong type is answered with 500" needs [] kills ["type-exp-other"] also ["type-exp-string" "struct-dup-members" "type-scope"];
+    AudTypeEmpty "aud-type-empty" "an aud that names nothing passes" needs ["--audience=assay"] kills ["type-aud"] also ["claim-aud" "struct-dup-members" "type-scope"];
+    IssIncludes "iss-includes" "an iss that is a list with ours in it passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also ["struct-dup-members" "type-scope"];
+    CoerceId "coerce-id" "sub is turned into a number first" needs [] kills ["type-sub"] also ["struct-dup-members" "type-scope"];
+    CrashId "crash-id" "a sub that is no number is answered with 500" needs [] kills ["type-sub"] also ["claim-sub-unknown" "struct-dup-members" "type-scope"];
+    CrashJti "crash-jti" "a jti of the wrong type is answered with 500" needs [] kills ["type-jti"] also ["struct-dup-members" "type-scope"];
     SubstringScope "substring-scope" "a scope is searched for as a part of the text" needs [] kills ["type-scope"] also [];
-    LooseType "loose-type" "token_type is read in any case, from a list, and may be missing" needs [] kills ["type-token-type"] also ["struct-member-case"];
+    LooseType "loose-type" "token_type is read in any case, from a list, and may be missing" needs [] kills ["type-token-type"] also ["struct-member-case" "struct-dup-members" "type-scope"];
 
     // What claims mean.
     IssPartial "iss-partial" "an iss that is nearly ours passes" needs ["--issuer=https://issuer.example"] kills ["claim-iss"] also [];
@@ -100,7 +100,7 @@ flaws! {
     CrashDeleted "crash-deleted" "a token of a user who is gone is answered with 500" needs [] kills ["claim-sub-unknown" "refresh-user-state"] also ["type-sub" "verify-user-state" "revoke-user-events"];
     InactiveOk "inactive-ok" "tokens of inactive users pass" needs [] kills ["claim-sub-unknown"] also ["refresh-user-state" "verify-user-state" "revoke-user-events"];
     AcceptIdToken "accept-id-token" "an ID token opens the resource" needs ["dialect=oidc"] kills ["claim-id-token"] also ["type-token-type" "verify-agreement"];
-    AnonymousOk "anonymous-ok" "a token without a subject passes" needs [] kills ["claim-sub-missing"] also ["struct-member-case"];
+    AnonymousOk "anonymous-ok" "a token without a subject passes" needs [] kills ["claim-sub-missing"] also ["struct-member-case" "struct-dup-members" "type-scope"];
     Idor "idor" "whoever is logged in reads and writes anybody's notes" needs [] kills ["claim-cross-user"] also [];
     ScopeUnchecked "scope-unchecked" "the scope of a token is not looked at" needs [] kills ["claim-scope"] also ["type-scope" "claim-stale-privilege"];
 
