@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use super::ask::Ask;
 use super::error::RunError;
@@ -13,10 +12,6 @@ use crate::load::Population;
 use crate::record::{TopologyRecord, Warning};
 use crate::scenario::Topology;
 use crate::target::{Profile, Target};
-use crate::wire::{Connection, WireError};
-
-/// How long a target that ran before may take to take one more connection.
-const STILL_THERE: Duration = Duration::from_secs(5);
 
 /// A topology that is up.
 pub(super) struct Armed {
@@ -109,17 +104,6 @@ impl Arms {
                         arm.deployment.url()
                     ),
                 })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The first target that is not ours to watch and that nobody answers for any more: it was reached before.
-    pub fn lost(&self) -> Result<(), RunError> {
-        for arm in self.list.iter().filter(|arm| !arm.started) {
-            let opened = Connection::open(&arm.target.endpoint, &arm.target.tls, STILL_THERE);
-            if let Err(source @ WireError::Refused { .. }) = opened {
-                return Err(RunError::Lost { topology: arm.name.clone(), url: arm.target.endpoint.url(), source });
             }
         }
         Ok(())

@@ -41,18 +41,6 @@ pub enum RunError {
         /// Why.
         source: WireError,
     },
-    /// The target answered before, and nobody does now.
-    #[error(
-        "topology `{topology}`: the target at {url} went away meanwhile: {source}; hint: what was seen until then is saved; its own log may say why"
-    )]
-    Lost {
-        /// Which.
-        topology: String,
-        /// The address.
-        url: String,
-        /// Why.
-        source: WireError,
-    },
     /// The target answers, but not as the profile says.
     #[error("topology `{topology}`: {problem}")]
     Unexpected {
@@ -116,7 +104,6 @@ impl RunError {
             RunError::Launch { .. }
             | RunError::Target { .. }
             | RunError::Unreachable { .. }
-            | RunError::Lost { .. }
             | RunError::Unexpected { .. } => ExitCode::Target,
             RunError::Store(_) | RunError::Histogram(_) | RunError::Internal(_) => ExitCode::Harness,
             RunError::Interrupted => ExitCode::Interrupted,

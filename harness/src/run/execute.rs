@@ -180,8 +180,7 @@ impl State {
             Step::Compare => self.compare(ask, arms),
         }?;
         stopped(ask.cancel)?;
-        arms.died()?;
-        arms.lost()
+        arms.died()
     }
 
     fn examine(&mut self, ask: &Ask<'_>, arms: &[&Armed]) -> Result<(), RunError> {
