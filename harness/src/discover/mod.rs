@@ -152,7 +152,7 @@ pub enum DiscoverError {
 /// A certificate that nobody trusts has a hint of its own.
 fn start_first(why: &WireError) -> &'static str {
     match why {
-        WireError::Tls(_) => "",
+        WireError::Tls(_) => "; hint: here `--ca FILE`, `--insecure`, or `--certificate FILE --key FILE`",
         why if why.to_string().contains("hint:") => "",
         _ => "; hint: start it first",
     }
