@@ -396,8 +396,17 @@ fn a_target_that_dies_under_a_load_ends_with_three_and_keeps_what_was_seen() {
 #[test]
 fn a_wrong_password_of_ours_is_no_violation_of_the_target() {
     let server = Served::start(&[]);
-    let said =
-        assay(&["check", "--target", &server.url, "--profile", "reference", "--user", "alice", "--password", "wrong"]);
+    let said = assay(&[
+        "check",
+        "--target",
+        &server.url,
+        "--profile",
+        "reference",
+        "--user",
+        "alice",
+        "--password",
+        "not-the-password",
+    ]);
     assert_eq!(said.code, 3, "{}\n{}", said.out, said.err);
     assert!(said.out.contains("the credentials given are wrong"), "{}", said.out);
     assert!(!said.out.contains("violation  "), "{}", said.out);

@@ -1,6 +1,6 @@
 //! Can the target be judged at all? Controls before anything: genuine accepted, nothing and garbage refused.
 
-use crate::record::Warning;
+use crate::record::{SkipReason, Warning};
 use crate::target::{Meaning, TokenUse, Vars};
 
 use super::answer::{Answer, Axis};
@@ -66,9 +66,11 @@ pub(super) fn calibrate(
             refuses_by: None,
         });
     }
+    let no_login;
     {
         let mut probe = Probe::new(session, &CALIBRATION, on_event, None);
         let genuine = probe.access();
+        no_login = matches!(genuine, Err(Stop::Skip(SkipReason::BlockedBy(_))));
         if genuine.is_err() {
             understood(&mut probe, &ways)?;
         }
@@ -131,6 +133,7 @@ pub(super) fn calibrate(
     let usable = ways.iter().filter(|w| w.usable()).count();
     on_event(Event::Calibrated { ways: ways.len(), usable });
     session.ways = ways;
+    session.no_login = no_login;
     Ok(())
 }
 

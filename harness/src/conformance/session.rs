@@ -111,6 +111,8 @@ pub struct Session<'a> {
     pub has: HashSet<Need>,
     /// The verify ways as calibrated.
     pub ways: Vec<Way>,
+    /// Whether the login of the profile's own user was refused when the session was calibrated.
+    pub no_login: bool,
     /// The same server without its proxy.
     pub peer: Option<&'a Target>,
     /// Log files of the server (and of the proxy, where it has one).
@@ -144,6 +146,7 @@ impl<'a> Session<'a> {
             deadline: Nanos(u64::MAX),
             has: HashSet::new(),
             ways: Vec::new(),
+            no_login: false,
             peer: None,
             logs: Vec::new(),
             budget: crate::scenario::Budget::Ci,

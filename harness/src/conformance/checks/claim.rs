@@ -147,9 +147,11 @@ fn refresh_as_access(p: &mut Probe<'_>) -> Result<(), Stop> {
         p.expect(Some(&way.name), &value, std::slice::from_ref(way), Expect::Refused, Control::Genuine)?;
     }
     // A verdict that somebody keeps (of the signature, or of a way that takes such tokens) must not answer for the kind.
+    p.apart();
     for way in p.ways().into_iter().filter(|w| w.takes_refresh) {
         p.present(&way, &token)?;
     }
+    p.apart();
     for way in &ways {
         let again = format!("{}-again", way.name);
         p.expect(Some(&again), &value, std::slice::from_ref(way), Expect::Refused, Control::Genuine)?;

@@ -239,6 +239,11 @@ impl Probe<'_> {
         results
     }
 
+    /// What is presented from now on is not compared with what was before: the ways may rightly disagree on it.
+    pub fn apart(&mut self) {
+        self.epoch = self.session.next_epoch();
+    }
+
     /// Calls an admin hook of the profile.
     ///
     /// # Errors

@@ -46,6 +46,10 @@ impl Probe<'_> {
     /// # Errors
     /// Blocked by `issue-basic` where it does not work.
     pub fn login(&mut self) -> Result<Issued, Stop> {
+        // Nobody's account is locked by trying again and again what was refused at the start.
+        if self.session.no_login {
+            return Err(Stop::blocked_by("issue-basic"));
+        }
         let vars = self.vars();
         match self.login_with(&vars) {
             Ok(issued) => {
@@ -118,27 +122,45 @@ impl Probe<'_> {
     /// When the run ends; findings are no errors.
     pub fn refuse_at_refresh(
         &mut self,
-        make: impl FnOnce(&str) -> Result<Vec<(String, String)>, Stop>,
+        make: impl Fn(&str) -> Result<Vec<(String, String)>, Stop>,
     ) -> Result<(), Stop> {
         if !(self.has(Need::Refresh) && self.has(Need::JwtRefresh)) || self.target().is_command("refresh") {
             return Ok(());
         }
         let session = self.session;
         let mut kept = session.refresh_control();
-        let Some(genuine) = (match kept.take() {
+        let Some(mut genuine) = (match kept.take() {
             Some(token) => Some(token),
             None => self.login()?.refresh,
         }) else {
             return Ok(());
         };
+        // A forged token that is taken may use its session up: what comes after it is made from another one, and what
+        // came before it was refused by a session that was alive.
         let mut answers = Vec::new();
-        for (variant, token) in make(&genuine)? {
-            self.offer(&variant, &token)?;
-            // What a header or a cookie cannot carry does not travel.
-            match self.refresh(&token) {
-                Ok(answer) => answers.push((variant, answer)),
-                Err(Stop::Inconclusive(_)) => {}
-                Err(stop) => return Err(stop),
+        let (mut tried, mut alive) = (0, 0);
+        loop {
+            let all = make(&genuine)?;
+            let mut taken = false;
+            while let Some((variant, token)) = all.get(tried).filter(|_| !taken) {
+                tried += 1;
+                self.offer(variant, token)?;
+                // What a header or a cookie cannot carry does not travel.
+                match self.refresh(token) {
+                    Ok(answer) => {
+                        taken = answer.accepted();
+                        answers.push((variant.clone(), answer));
+                    }
+                    Err(Stop::Inconclusive(_)) => {}
+                    Err(stop) => return Err(stop),
+                }
+            }
+            if taken {
+                alive = answers.len();
+                genuine = self.fresh_refresh()?;
+            }
+            if tried >= all.len() {
+                break;
             }
         }
         if self.wanted.is_some() {
@@ -149,14 +171,14 @@ impl Probe<'_> {
         if holds {
             let next = control.reply.as_ref().and_then(|r| self.target().tokens(r, "refresh").ok());
             *kept = Some(next.and_then(|issued| issued.refresh).unwrap_or(genuine));
-        } else if answers.iter().all(|(_, answer)| !answer.accepted()) {
+        } else if alive == 0 {
             // A server may end a session that is tampered with: then another login is the control.
             let again = self.fresh_refresh()?;
             holds = self.refresh(&again)?.accepted();
         }
         drop(kept);
-        for (variant, answer) in answers {
-            if holds || answer.accepted() {
+        for (at, (variant, answer)) in answers.into_iter().enumerate() {
+            if holds || at < alive {
                 self.judge_refusal(Some(&variant), "a forged refresh token refused", &answer);
             } else {
                 let text = "a genuine refresh token beside it was refused too, so nothing was learnt";

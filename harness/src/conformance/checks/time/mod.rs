@@ -48,6 +48,9 @@ fn forging(p: &mut Probe<'_>) -> Result<Option<Forger>, Stop> {
 fn usable(p: &Probe<'_>) -> Result<Vec<Way>, Stop> {
     let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
     if ways.is_empty() {
+        if p.session.no_login {
+            return Err(Stop::blocked_by("issue-basic"));
+        }
         return Err(Stop::Inconclusive("no verify way accepts a genuine token and refuses nothing".to_owned()));
     }
     Ok(ways)
