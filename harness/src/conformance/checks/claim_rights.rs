@@ -283,7 +283,10 @@ fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     p.judge_refusal(Some("other-client"), "another client's refresh token refused", &answer);
     if answer.refused() {
-        named_error(p, "other-client", &answer, &["invalid_grant"]);
+        // A request without room for a secret cannot prove a client that has one: that may be told first.
+        let proven = p.target().mentions("refresh", "client.secret") || other.secret.is_none();
+        let errors: &[&str] = if proven { &["invalid_grant"] } else { &["invalid_grant", "invalid_client"] };
+        named_error(p, "other-client", &answer, errors);
     }
     // And by nobody in particular: what is bound to a client that can prove itself is not given without the proof.
     if !p.target().mentions("refresh", "client.secret") {
