@@ -13,7 +13,7 @@ flaws! {
     ExpInMs "exp-in-ms" "exp and iat are in milliseconds" needs [] kills ["issue-claims-shape"] also ["issue-lifetime" "issue-clock-utc" "time-iat-future" "refresh-basic" "refresh-absolute-end"];
     RandomLifetime "random-lifetime" "the lifetime of a token varies by up to a minute" needs [] kills ["issue-lifetime"] also [];
     NaiveLocalTime "naive-local-time" "iat and exp are in local time, an hour ahead of UTC" needs [] kills ["issue-clock-utc"] also ["refresh-basic" "time-node-spread"];
-    JtiFromClock "jti-from-clock" "jti is the time in milliseconds" needs [] kills ["issue-unique-load"] also ["refresh-basic" "refresh-rotates"];
+    JtiFromClock "jti-from-clock" "jti is the time in milliseconds" needs [] kills ["issue-unique-load"] also ["refresh-basic" "refresh-rotates" "refresh-old-rejected" "refresh-reuse-family" "refresh-reuse-scope" "refresh-race" "refresh-race-forks" "refresh-grace" "refresh-chain" "refresh-vs-revoke" "refresh-absolute-end"];
     FixedK "fixed-k" "every ECDSA signature uses the same nonce" needs ["--alg=ES256"] kills ["issue-unique-load"] also [];
     SharedStateLogin "shared-state-login" "the user of a login is kept where another login overwrites it" needs [] kills ["issue-identity-load"] also [];
     SecretSecret "secret-secret" "the HMAC secret is the word secret" needs ["--alg=HS256"] kills ["issue-weak-secret"] also ["*"];
