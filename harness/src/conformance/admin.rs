@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::target::{Target, Vars};
-use crate::wire::{Connection, encode};
+use crate::wire;
 
 /// The longest that a hook may take: a restart is the slowest.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -17,11 +17,7 @@ pub(super) fn run(target: &Target, hook: &str, vars: &Vars) -> Result<(), String
         .hook(hook, vars)
         .ok_or_else(|| format!("the profile has no hook `{hook}`"))?
         .map_err(|e| e.to_string())?;
-    let bytes = encode(&request, endpoint);
-    let head = request.method() == http::Method::HEAD;
-    let reply = Connection::open(endpoint, &target.tls, DEADLINE)
-        .and_then(|mut connection| connection.exchange(&bytes, head, DEADLINE))
-        .map_err(|e| e.to_string())?;
+    let reply = wire::ask(endpoint, &target.tls, &request, DEADLINE).map_err(|e| e.to_string())?;
     if target.hook_accepted(hook, &reply) {
         Ok(())
     } else {

@@ -8,7 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use super::{DiscoverError, Question, Talk, Wanted};
 use crate::scenario::Source;
 use crate::target::{ClientEntry, Issued, Operation, Target, TargetError, User, Vars, parse_profile};
-use crate::wire::{Connection, Reply, WireError, encode};
+use crate::wire::{self, Reply, WireError};
 
 /// A login may hash a password; nothing else takes long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -181,8 +181,7 @@ pub(super) fn with(issued: &Issued, token: &str) -> Vars {
 }
 
 fn exchange(target: &Target, request: &http::Request<Bytes>) -> Result<Reply, WireError> {
-    let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE)?;
-    connection.exchange(&encode(request, &target.endpoint), request.method() == http::Method::HEAD, PATIENCE)
+    wire::ask(&target.endpoint, &target.tls, request, PATIENCE)
 }
 
 /// A reply in a few words: `401 {"detail": "..."}`.

@@ -336,7 +336,7 @@ pub(crate) fn run(
         ready: Barrier::new(workers),
         cancel: AtomicBool::new(false),
     };
-    let keys = plan.target.filter(|_| setup.sample > 0).and_then(|target| sampled::keys_of(target, plan.tls_options));
+    let keys = plan.target.filter(|_| setup.sample > 0).and_then(sampled::keys_of);
     let live: Vec<Live> = (0..workers).map(|_| Live::default()).collect();
     let (full, filled) = mpsc::channel();
     let (chores, chore) = mpsc::sync_channel::<Chore>(256);

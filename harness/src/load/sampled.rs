@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
 
 use super::flight::Flight;
 use super::script::{Outcome, Role, Script, Spoil};
@@ -17,7 +16,6 @@ use crate::jose::{self, KeyEntry, KeySet, Policy};
 use crate::scenario::Protocol;
 use crate::target::{Answer, Target, TokenFormat};
 use crate::units::Nanos;
-use crate::wire::{Connection, TlsOptions, encode};
 
 /// Samples that wait to be verified, at most; about 2 KiB each.
 pub(crate) const WAITING: usize = 4096;
@@ -27,8 +25,6 @@ const REMEMBERED: usize = 1 << 20;
 const CLOCKS_S: f64 = 2.0;
 /// Whole seconds are rounded: a lifetime may differ by this much, in seconds.
 const ROUNDING_S: f64 = 1.0;
-/// Deadline for the server's key set.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// One exchange, as far as it is verified.
 #[derive(Debug)]
@@ -123,7 +119,7 @@ pub(crate) fn verify(target: &Target, keys: Option<&KeySet>, samples: &Receiver<
 }
 
 /// The keys that a genuine token of this target is signed with, where they can be known.
-pub(crate) fn keys_of(target: &Target, tls: &TlsOptions) -> Option<KeySet> {
+pub(crate) fn keys_of(target: &Target) -> Option<KeySet> {
     if let Ok(Some(file)) = target.verify_key() {
         let text = String::from_utf8_lossy(&file.bytes);
         if let Ok(set) = KeySet::parse(&text) {
@@ -132,11 +128,8 @@ pub(crate) fn keys_of(target: &Target, tls: &TlsOptions) -> Option<KeySet> {
         let key = jose::VerifyingKey::parse(&file.bytes).ok()?;
         return Some(KeySet { keys: vec![KeyEntry::plain(key)], ..KeySet::default() });
     }
-    if let Some(path) = target.jwks_path() {
-        let request = http::Request::get(path).body(bytes::Bytes::new()).ok()?;
-        let mut line = Connection::open(&target.endpoint, tls, DEADLINE).ok()?;
-        let reply = line.exchange(&encode(&request, &target.endpoint), false, DEADLINE).ok()?;
-        return KeySet::parse(&String::from_utf8_lossy(&reply.body)).ok();
+    if target.jwks_path().is_some() {
+        return KeySet::parse(&target.key_set()?).ok();
     }
     let key = signing_key(target)?;
     Some(KeySet { keys: vec![KeyEntry::plain(key.verifying_key())], ..KeySet::default() })
@@ -292,7 +285,7 @@ mod tests {
     fn good_tokens_say_nothing_and_each_fault_is_named_with_its_moment() {
         let target = target();
         let key = signing_key(&target).unwrap();
-        let keys = keys_of(&target, &TlsOptions::default()).unwrap();
+        let keys = keys_of(&target).unwrap();
         let check = |samples: Vec<Sample>| {
             let (line, look) = std::sync::mpsc::channel();
             samples.into_iter().for_each(|s| line.send(s).unwrap());

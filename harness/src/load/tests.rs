@@ -549,7 +549,7 @@ fn tokens_signed_here_are_as_good_as_logins() {
     rig.server.jwt.set(model).unwrap();
     let population = rig.prepare(&workload);
     assert_eq!((population.len(), rig.server.logins.load(Ordering::Relaxed)), (20_000, 2));
-    let keys = sampled::keys_of(&rig.target, &TlsOptions::default()).unwrap();
+    let keys = sampled::keys_of(&rig.target).unwrap();
     let policy = crate::jose::Policy { now: Some(crate::clock::unix()), ..crate::jose::Policy::default() };
     let mut seen = HashSet::new();
     for session in population.sessions.iter().step_by(1999).skip(1) {

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::error::RunError;
-use crate::target::{Profile, Target};
-use crate::wire::{Connection, Reply, WireError, encode};
+use crate::target::{DocumentError, Profile, Target};
+use crate::wire::{Connection, WireError};
 
-/// Deadline of reaching the target, and of its discovery document.
+/// Deadline of reaching the target.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The target of a topology: reachable, and with its discovery document where the profile names one.
@@ -25,17 +23,11 @@ pub fn preflight(
     let mut target = Target::new(profile.clone(), url, admin_url, allow_remote).map_err(RunError::target(topology))?;
     let unreachable =
         |source: WireError| RunError::Unreachable { topology: topology.to_owned(), url: url.to_owned(), source };
-    let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE).map_err(unreachable)?;
-    if let Some(path) = target.discovery_path().map(str::to_owned) {
-        let reply = ask(&mut connection, &target, &path).map_err(unreachable)?;
-        let document = document(&reply).map_err(|seen| RunError::Unexpected {
-            topology: topology.to_owned(),
-            problem: format!(
-                "expected a discovery document at {path}, saw {seen}; hint: `discovery` in the profile names its path"
-            ),
-        })?;
-        target.set_discovery(&document);
-    }
+    Connection::open(&target.endpoint, &target.tls, PATIENCE).map_err(unreachable)?;
+    target.discover().map_err(|why| match why {
+        DocumentError::Wire(source) => unreachable(source),
+        other => RunError::Unexpected { topology: topology.to_owned(), problem: other.to_string() },
+    })?;
     Ok(target)
 }
 
@@ -45,22 +37,4 @@ pub fn preflight(
 /// Why not.
 pub fn still_there(target: &Target) -> Result<(), WireError> {
     Connection::open(&target.endpoint, &target.tls, PATIENCE).map(|_| ())
-}
-
-fn ask(connection: &mut Connection, target: &Target, path: &str) -> Result<Reply, WireError> {
-    let request = http::Request::get(path)
-        .header(http::header::ACCEPT, "application/json")
-        .body(bytes::Bytes::new())
-        .map_err(|e| WireError::Address { url: path.to_owned(), reason: e.to_string() })?;
-    connection.exchange(&encode(&request, &target.endpoint), false, PATIENCE)
-}
-
-fn document(reply: &Reply) -> Result<Value, String> {
-    if reply.status != 200 {
-        return Err(format!("status {}", reply.status));
-    }
-    match reply.json() {
-        Some(document @ Value::Object(_)) => Ok(document),
-        _ => Err(format!("{} bytes that are no JSON object", reply.body.len())),
-    }
 }

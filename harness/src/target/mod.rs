@@ -2,11 +2,13 @@
 //!
 //! A [`Profile`] is data; a [`Target`] is a profile with an address. [`Target::request`] makes the request of an
 //! operation, [`Target::judge`] says what a reply means by the profile's own predicates (never by "2xx"),
-//! [`Target::tokens`] takes the tokens out of it. Nothing here does network input or output but
-//! [`Target::command`], which runs a profile's script.
+//! [`Target::tokens`] takes the tokens out of it. Nothing here does input or output but
+//! [`Target::command`], which runs a profile's script, and [`Target::discover`] and [`Target::key_set`], which fetch
+//! what the target publishes about itself.
 
 mod builtin;
 mod command;
+mod documents;
 mod judge;
 mod load;
 mod profile;
@@ -15,6 +17,7 @@ mod template;
 mod validate;
 
 pub use builtin::{Builtin, builtin, builtins};
+pub use documents::DocumentError;
 pub use judge::{Answer, Case, Issued, Meaning, TokenPlace};
 pub use load::{load, parse_profile};
 pub use profile::*;

@@ -5,6 +5,7 @@
 //! (delayed ones would add 40 ms that are not the server's work).
 
 mod connection;
+mod control;
 mod encode;
 mod endpoint;
 mod error;
@@ -15,6 +16,7 @@ mod response;
 mod tls;
 
 pub use connection::Connection;
+pub use control::ask;
 pub use encode::encode;
 pub use endpoint::{Endpoint, Scheme};
 pub use error::WireError;

@@ -22,7 +22,6 @@ use crate::launch::LogFile;
 use crate::record::{CheckRecord, Redactor};
 use crate::scenario::Budget;
 use crate::target::Target;
-use crate::wire::{Connection, encode};
 
 use super::descriptor::Check;
 use super::engine::{Examination, Findings, examine};
@@ -186,7 +185,7 @@ fn examined(matrix: &Matrix<'_>, cell: &Cell) -> Result<Findings, String> {
     let running = (matrix.start)(&cell.setup)?;
     let target = |url: &str| {
         let mut target = Target::new(profile.clone(), url, running.admin.as_deref(), &[]).map_err(|e| e.to_string())?;
-        discover(&mut target)?;
+        target.discover().map_err(|e| e.to_string())?;
         Ok::<_, String>(target)
     };
     let front = target(&running.url)?;
@@ -206,19 +205,6 @@ fn examined(matrix: &Matrix<'_>, cell: &Cell) -> Result<Findings, String> {
         on_event: &|_| {},
         cancel: matrix.cancel,
     })
-}
-
-/// Fetches the discovery document, where the profile names one.
-fn discover(target: &mut Target) -> Result<(), String> {
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-    let Some(path) = target.discovery_path().map(str::to_owned) else { return Ok(()) };
-    let request = http::Request::get(&path).body(bytes::Bytes::new()).map_err(|e| format!("{path}: {e}"))?;
-    let reply = Connection::open(&target.endpoint, &target.tls, PATIENCE)
-        .and_then(|mut connection| connection.exchange(&encode(&request, &target.endpoint), false, PATIENCE))
-        .map_err(|e| format!("{path}: {e}"))?;
-    let document = reply.json().ok_or_else(|| format!("{path}: expected a JSON document, saw {}", reply.status))?;
-    target.set_discovery(&document);
-    Ok(())
 }
 
 impl MatrixReport {
