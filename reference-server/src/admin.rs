@@ -228,7 +228,7 @@ async fn freeze(Shared(state): Server, request: Request) -> Response {
 
 async fn counters(Shared(state): Server) -> Response {
     let mut all: serde_json::Map<String, Value> =
-        state.counters.all().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
+        state.metrics.counters.all().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
     // A store that is away remembers nothing that could be told.
     let swept = state.store.sweep(state.clock.now()).await;
     let remembered = state.store.remembered().await.ok().filter(|_| swept.is_ok());
@@ -296,7 +296,7 @@ async fn reset(Shared(state): Server) -> Response {
     state.keys.reset();
     state.clock.set_offset(0);
     state.stall.clear();
-    state.counters.clear();
+    state.metrics.counters.clear();
     state.throttle.clear();
     state.slips.clear();
     state.notes.clear();

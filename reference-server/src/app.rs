@@ -42,7 +42,7 @@ impl App {
             .method_not_allowed_fallback(async |request: Request| {
                 reply::detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Method \"{}\" not allowed.", request.method()))
             });
-        if state.config.log || state.config.server_timing {
+        if state.config.log || state.config.server_timing || state.config.request_metrics {
             router = router.layer(middleware::from_fn_with_state(Arc::clone(&state), crate::operation::observe));
         }
         // Layers cost an allocation each: the ordinary server has none.
@@ -53,6 +53,11 @@ impl App {
             router = router.layer(middleware::from_fn_with_state(Arc::clone(&state), announce));
         }
         router.with_state(state)
+    }
+
+    /// The number of open connections, which whoever accepts them keeps.
+    pub(crate) fn connections(&self) -> prometheus_client::metrics::gauge::Gauge {
+        self.state.metrics.connections.clone()
     }
 
     /// What the admin port answers.

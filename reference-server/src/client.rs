@@ -4,29 +4,23 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
+use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::body::{Fields, decoded};
 
 /// A client as the configuration gives it.
-#[derive(Clone, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
     /// The `client_id`.
     pub id: String,
     /// The `client_secret`; a public client has none.
     #[serde(default)]
-    pub secret: Option<String>,
+    pub secret: Option<SecretString>,
     /// What the client may do by itself, separated by spaces; `read` where nothing is said.
     #[serde(default)]
     pub scope: Option<String>,
-}
-
-/// Without the secret.
-impl std::fmt::Debug for ClientConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "client {}", self.id)
-    }
 }
 
 /// One registered client.
@@ -85,14 +79,14 @@ impl Clients {
             if clients.iter().any(|known| known.id == *id) {
                 return Err(format!("the client `{id}` is configured twice"));
             }
-            if client.secret.as_ref().is_some_and(|secret| secret.len() < 8) {
+            if client.secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < 8) {
                 return Err(format!(
                     "expected a secret of 8 characters or more for the client `{id}`\nhint: leave it out for a public client"
                 ));
             }
             clients.push(Client {
                 id: id.clone(),
-                secret: client.secret.as_deref().map(hashed),
+                secret: client.secret.as_ref().map(|secret| hashed(secret.expose_secret())),
                 scope: client.scope.clone().unwrap_or_else(|| "read".to_owned()),
             });
         }

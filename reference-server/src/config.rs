@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::algorithm::Algorithm;
 use crate::client::ClientConfig;
 use crate::flaws::FlawSet;
@@ -15,21 +17,14 @@ use crate::users::UserConfig;
 pub const DEVELOPMENT_PASSWORD: &str = "correct-horse-9";
 
 /// A key as the configuration gives it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct KeyConfig {
     /// What it signs and verifies.
     pub algorithm: &'static Algorithm,
     /// Its name in headers and in the key set; where none is given its thumbprint (RFC 7638), or a secret's algorithm.
     pub kid: Option<String>,
     /// PKCS#8 or a public key in PEM, a JWK, or an HMAC secret as it is.
-    pub text: String,
-}
-
-/// Without the key.
-impl std::fmt::Debug for KeyConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "key {:?} for {}", self.kid, self.algorithm.name)
-    }
+    pub text: SecretString,
 }
 
 /// The server's configuration; `Config::default()` runs.
@@ -42,7 +37,7 @@ pub struct Config {
     /// Access and refresh tokens are encrypted, the signed token inside, in this way.
     pub encryption: Option<Encryption>,
     /// The key to encrypt to, as the text of a [`KeyConfig`]; the published development key where none is given.
-    pub encryption_key: Option<String>,
+    pub encryption_key: Option<SecretString>,
     /// The deliberate faults.
     pub flaws: FlawSet,
     /// How passwords are kept.
@@ -85,6 +80,8 @@ pub struct Config {
     pub log: bool,
     /// Every answer says how long it took (`Server-Timing`).
     pub server_timing: bool,
+    /// `/metrics` tells how long requests took, by route, method and status.
+    pub request_metrics: bool,
     /// The largest body that is read, in bytes.
     pub body_limit: usize,
     /// How many passwords may wait for a hashing worker.
@@ -94,14 +91,14 @@ pub struct Config {
 /// The users of the development configuration.
 pub fn development_users() -> Vec<UserConfig> {
     ["alice", "bob"]
-        .map(|name| UserConfig { name: name.to_owned(), password: DEVELOPMENT_PASSWORD.to_owned(), scope: None })
+        .map(|name| UserConfig { name: name.to_owned(), password: DEVELOPMENT_PASSWORD.into(), scope: None })
         .into()
 }
 
 /// The clients of the development configuration.
 pub fn development_clients() -> Vec<ClientConfig> {
     [("assay", Some("assay-secret")), ("assay-two", Some("assay-two-secret")), ("assay-public", None)]
-        .map(|(id, secret)| ClientConfig { id: id.to_owned(), secret: secret.map(str::to_owned), scope: None })
+        .map(|(id, secret)| ClientConfig { id: id.to_owned(), secret: secret.map(Into::into), scope: None })
         .into()
 }
 
@@ -133,6 +130,7 @@ impl Default for Config {
             tls: None,
             log: false,
             server_timing: false,
+            request_metrics: false,
             body_limit: 64 * 1024,
             hash_queue: 256,
         }

@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::body::{Fields, fields_of, read};
 use crate::flaws::FlawId as F;
 use crate::reply;
-use crate::state::{Counters, State};
+use crate::state::State;
 
 /// Sixteen mebibytes for a server that has no limit.
 const NO_LIMIT: usize = 16 << 20;
 
 /// The fields of a request's body, or the answer that says what is wrong with it.
 pub(crate) async fn body(state: &State, request: Request) -> Result<Fields, Box<Response>> {
-    Counters::count(&state.counters.requests);
+    state.metrics.counters.requests.inc();
     let (parts, body) = request.into_parts();
     let limit = if state.has(F::UnboundedHash) { NO_LIMIT } else { state.config.body_limit };
     let bytes = read(body, limit).await?;

@@ -18,7 +18,7 @@
 //! | `GET /reports/` | | 200 for a token with the scope `write`, 403 `insufficient_scope`, 401 |
 //! | `GET`, `PUT`, `DELETE /notes/{user}` | any text | a note of that user: 200, 204; 403 for another user's, 401 |
 //! | `GET /.well-known/jwks.json` | | the public keys |
-//! | `GET /healthz`, `/metrics`, `/openapi.json` | | 200; OpenMetrics; the description of all this |
+//! | `GET /healthz`, `/metrics`, `/openapi.json` | | 200; OpenMetrics (`--request-metrics` adds times by route); the description of all this |
 //!
 //! # Stores
 //! `--store`, or `store:` in the configuration file: `memory`; `redb:FILE`; `postgres://..` with the feature `postgres`; `redis://..` with the
@@ -58,6 +58,7 @@ mod flaws;
 mod intake;
 mod keys;
 mod material;
+mod metrics;
 mod notes;
 mod oauth;
 mod operation;

@@ -1,6 +1,5 @@
 //! What does whoever runs the server see of it? Metrics, a log line per request, the time each took, and its description.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,14 +15,9 @@ use crate::state::State;
 
 /// `/metrics` in the OpenMetrics text format.
 pub(crate) async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    let mut text = String::with_capacity(1024);
-    for (name, count) in state.counters.all() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# TYPE reference_server_{name} counter\nreference_server_{name}_total {count}");
-    }
-    text.push_str("# EOF\n");
-    let mut response = reply::bytes(StatusCode::OK, Bytes::from(text));
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    state.metrics.hashing.set(i64::try_from(state.users.in_work()).unwrap_or(i64::MAX));
+    let mut response = reply::bytes(StatusCode::OK, Bytes::from(state.metrics.text()));
+    let kind = HeaderValue::from_static(crate::metrics::CONTENT_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
@@ -33,7 +27,7 @@ pub(crate) async fn openapi() -> Response {
     reply::bytes(StatusCode::OK, Bytes::from_static(include_bytes!("openapi.json")))
 }
 
-/// A line per request, and the time it took as a header. Neither the query nor a header nor a body is looked at, so that no token is told.
+/// A line per request, and the time it took as a header and in the metrics. Neither the query nor a header nor a body is looked at, so that no token is told.
 pub(crate) async fn observe(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
@@ -41,6 +35,9 @@ pub(crate) async fn observe(Shared(state): Shared<Arc<State>>, request: Request,
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let mut response = next.run(request).await;
     let took = started.elapsed();
+    if state.config.request_metrics {
+        state.metrics.answered(route.as_deref(), &method, response.status(), took);
+    }
     if state.config.log {
         let (route, status) = (route.as_deref().unwrap_or("unmatched"), response.status().as_u16());
         tracing::info!(target: "reference_server::access", %method, route, status, took_us = took.as_micros() as u64);

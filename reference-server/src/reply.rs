@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::flaws::FlawId as F;
 use crate::session::Denied;
-use crate::state::{Counters, State};
+use crate::state::State;
 use crate::verify::Refusal;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -126,7 +126,7 @@ fn message(refusal: Refusal) -> &'static str {
 
 /// The answer to an operation that gave nothing, at the token endpoints.
 pub(crate) fn denied(state: &State, denied: Denied) -> Response {
-    Counters::count(&state.counters.refused);
+    state.metrics.counters.refused.inc();
     let unauthorized = |response: Response| {
         let response = if state.has(F::Traceback) { traceback(state, response) } else { response };
         if state.has(F::NoChallenge) { response } else { challenged(response, Challenge::Bare) }

@@ -16,7 +16,7 @@ use crate::flaws::FlawId as F;
 use crate::notes::NOTE_BYTES;
 use crate::reply::{self, Challenge};
 use crate::session::{Caller, Denied};
-use crate::state::{Counters, State};
+use crate::state::State;
 use crate::users::User;
 
 type Server = Shared<Arc<State>>;
@@ -44,7 +44,7 @@ async fn to_slash(Shared(state): Server, request: Request) -> Response {
 
 /// A 401 or 403 in the words of the mistakes that are on.
 fn refused(state: &State, mut response: Response, challenge: Challenge) -> Response {
-    Counters::count(&state.counters.refused);
+    state.metrics.counters.refused.inc();
     if state.flaws.is_empty() {
         return reply::challenged(response, challenge);
     }
@@ -91,7 +91,7 @@ fn greeting(state: &State, user: Option<&User>, client: Option<&str>) -> Respons
 }
 
 async fn hello(Shared(state): Server, request: Request) -> Response {
-    Counters::count(&state.counters.requests);
+    state.metrics.counters.requests.inc();
     if !state.flaws.is_empty() {
         return slipped_hello(&state, request).await;
     }
@@ -175,7 +175,7 @@ pub(crate) async fn guard<'p>(
     headers: &HeaderMap,
     payload: &'p mut Vec<u8>,
 ) -> Result<Caller<'p>, Response> {
-    Counters::count(&state.counters.requests);
+    state.metrics.counters.requests.inc();
     let credentials = credentials(headers);
     let Credentials::Token(text) = credentials else { return Err(no_token(state, &credentials)) };
     state.caller(&state.gates.resource, &text, payload).await.map_err(|why| denied(state, why, &text))

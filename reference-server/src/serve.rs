@@ -12,7 +12,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
 use crate::algorithm::Algorithm;
@@ -50,6 +52,9 @@ pub struct ServeArgs {
     /// Says in every answer how long it took (`Server-Timing`)
     #[arg(long)]
     pub server_timing: bool,
+    /// Tells in `/metrics` how long requests took, by route, method and status
+    #[arg(long)]
+    pub request_metrics: bool,
     /// How many token requests one user or client may make in a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate_limit: Option<u32>,
@@ -126,6 +131,7 @@ impl ServeArgs {
         }
         config.log |= self.log;
         config.server_timing |= self.server_timing;
+        config.request_metrics |= self.request_metrics;
         config.rate_limit = self.rate_limit.or(config.rate_limit);
         config.algorithm = self.alg.unwrap_or(config.algorithm);
         config.flaws = FlawSet::of(&self.flaws);
@@ -149,7 +155,7 @@ impl ServeArgs {
         for number in 1..=self.users.unwrap_or(0) {
             config.users.push(UserConfig {
                 name: format!("user{number}"),
-                password: DEVELOPMENT_PASSWORD.to_owned(),
+                password: DEVELOPMENT_PASSWORD.into(),
                 scope: None,
             });
         }
@@ -247,9 +253,10 @@ pub async fn serve(
     if let Some(admin_port) = admin_port {
         let (listener, address) = bind(admin_port).await?;
         ready.push_str(&format!("admin on http://{address}\n"));
-        servers.spawn(accept(listener, app.admin(), None, false, stopped.clone()));
+        servers.spawn(accept(listener, app.admin(), None, false, Gauge::default(), stopped.clone()));
     }
-    servers.spawn(accept(listener, app.router(admin_port.is_some()), tls, mark_connections, stopped));
+    let open = app.connections();
+    servers.spawn(accept(listener, app.router(admin_port.is_some()), tls, mark_connections, open, stopped));
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(ready.as_bytes()).and_then(|()| stdout.flush());
     drop(stdout);
@@ -304,11 +311,31 @@ fn connections() -> usize {
     (have as usize).saturating_sub(OWN_DESCRIPTORS).clamp(16, CONNECTIONS)
 }
 
+/// A connection's place among those that may be open, counted while it is held.
+struct Place {
+    open: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn new(open: &Gauge, permit: OwnedSemaphorePermit) -> Self {
+        open.inc();
+        Self { open: open.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
 async fn accept(
     listener: TcpListener,
     router: Router,
     tls: Option<TlsAcceptor>,
     mark_connections: bool,
+    open: Gauge,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -331,6 +358,7 @@ async fn accept(
             }
         };
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        let place = Place::new(&open, place);
         let _ = stream.set_nodelay(true);
         let router =
             if mark_connections { router.clone().layer(Extension(Connection::default())) } else { router.clone() };

@@ -11,7 +11,7 @@ use crate::flawed::Fetched;
 use crate::flaws::FlawId as F;
 use crate::keys::Ring;
 use crate::scope;
-use crate::state::{Counters, State};
+use crate::state::State;
 use crate::store::{Presented, Rotation, RotationRules, Successor};
 use crate::token::{Claims, Issue, Purpose, random_id};
 use crate::users::{Busy, User};
@@ -247,7 +247,7 @@ impl State {
     /// An access token for a client itself (RFC 6749 section 4.4): nothing to refresh.
     pub(crate) fn client_token(&self, grant: &Grant) -> Result<String, Denied> {
         let token = self.access(&self.keys.now(), None, grant, self.now() as u64)?;
-        Counters::count(&self.counters.issued);
+        self.metrics.counters.issued.inc();
         Ok(token)
     }
 
@@ -282,13 +282,15 @@ impl State {
             return Err(Denied::Throttled(wait));
         }
         let user = self.users.by_name(name);
-        Counters::count(&self.counters.hashed);
+        self.metrics.counters.hashed.inc();
         if self.has(F::UnboundedHash) && password.len() > 4096 {
             let password = password.to_owned();
             self.users.costly(move || crate::users::hash_without_end(&password)).await?;
         }
+        let asked = std::time::Instant::now();
         let opens = self.users.password_opens(user.as_deref(), password, self.has(F::SkipDummyHash)).await;
-        let opens = opens.inspect_err(|_| Counters::count(&self.counters.overloaded))?;
+        self.metrics.hashed(asked.elapsed());
+        let opens = opens.inspect_err(|_| _ = self.metrics.counters.overloaded.inc())?;
         // An inactive user is told what a wrong password is told, after the same work.
         match user {
             Some(user) if (opens || self.has(F::AnyPassword)) && user.active => {
@@ -319,7 +321,7 @@ impl State {
             exp: iat + self.config.refresh_lifetime.as_secs(),
         };
         let refresh = self.mint(&ring, Some(&user), &grant, &draft)?;
-        Counters::count(&self.counters.issued);
+        self.metrics.counters.issued.inc();
         Ok(Pair { access, refresh: Some(refresh), grant, user: Some(user) })
     }
 
@@ -475,7 +477,7 @@ impl State {
                 Rotation::Rotated => next,
                 Rotation::Repeated(same) => same,
                 Rotation::Reused => {
-                    Counters::count(&self.counters.reused);
+                    self.metrics.counters.reused.inc();
                     if self.has(F::RevokeEverything)
                         && let Some(user) = &caller.user
                     {
@@ -490,7 +492,7 @@ impl State {
             refresh = Some(self.mint(&ring, user, &grant, &draft)?);
         }
         let access = self.access(&ring, user, &grant, iat)?;
-        Counters::count(&self.counters.refreshed);
+        self.metrics.counters.refreshed.inc();
         Ok(Pair { access, refresh, grant, user: caller.user.clone() })
     }
 
@@ -535,7 +537,7 @@ impl State {
             }
             return Err(Denied::Token(Refusal::Revoked));
         }
-        Counters::count(&self.counters.revoked);
+        self.metrics.counters.revoked.inc();
         if self.has(F::SilentNoop) {
             return Ok(());
         }
@@ -567,7 +569,7 @@ impl State {
         terms.bind(&caller.claims)?;
         let jti = caller.claims.jti.as_ref().map(AsRef::as_ref).ok_or(Refusal::Claims)?;
         let expires = caller.claims.exp.map_or(0, |exp| exp.0.max(0.0) as u64);
-        Counters::count(&self.counters.revoked);
+        self.metrics.counters.revoked.inc();
         if self.has(F::SilentNoop) {
             return Ok(());
         }
@@ -583,7 +585,7 @@ impl State {
         {
             return Err(Denied::Token(Refusal::Revoked));
         }
-        Counters::count(&self.counters.verified);
+        self.metrics.counters.verified.inc();
         Ok(caller)
     }
 }

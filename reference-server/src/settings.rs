@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use crate::algorithm::Algorithm;
@@ -76,6 +77,7 @@ struct File {
     tls: Option<Tls>,
     log: Option<bool>,
     server_timing: Option<bool>,
+    request_metrics: Option<bool>,
 }
 
 fn wrong(path: &Path, what: &str) -> StartError {
@@ -99,14 +101,20 @@ pub(crate) fn read(path: &Path, config: &mut Config) -> Result<(), StartError> {
     apply(file, path, config)
 }
 
-/// The value of `env:NAME`, or the text itself.
-fn secret(text: &str) -> Result<String, String> {
-    match text.strip_prefix("env:") {
-        Some(name) => {
-            std::env::var(name).map_err(|_| format!("expected the variable {name} in the environment, saw none"))
-        }
-        None => Ok(text.to_owned()),
+/// The value of `env:NAME`, the first line of `file:PATH` (from the folder of the configuration file), or the text itself.
+fn secret(text: &str, folder: &Path) -> Result<String, String> {
+    if let Some(name) = text.strip_prefix("env:") {
+        return std::env::var(name).map_err(|_| format!("expected the variable {name} in the environment, saw none"));
     }
+    if let Some(name) = text.strip_prefix("file:") {
+        let at = folder.join(name);
+        let text = std::fs::read_to_string(&at).map_err(|error| format!("{}: {error}", at.display()))?;
+        return match text.lines().next() {
+            Some(line) if !line.is_empty() => Ok(line.to_owned()),
+            _ => Err(format!("{}: expected a secret on the first line, saw none", at.display())),
+        };
+    }
+    Ok(text.to_owned())
 }
 
 fn apply(file: File, path: &Path, config: &mut Config) -> Result<(), StartError> {
@@ -117,7 +125,7 @@ fn apply(file: File, path: &Path, config: &mut Config) -> Result<(), StartError>
             let at = folder.join(name);
             std::fs::read_to_string(&at).map_err(|error| format!("{}: {error}", at.display()))
         }
-        (None, Some(name)) => secret(&format!("env:{name}")),
+        (None, Some(name)) => secret(&format!("env:{name}"), folder),
         _ => Err("expected exactly one of `file` and `env` for a key".to_owned()),
     };
     let algorithm = |name: &str| {
@@ -136,24 +144,25 @@ fn apply(file: File, path: &Path, config: &mut Config) -> Result<(), StartError>
                 None => config.algorithm,
             },
             kid: key.kid.clone(),
-            text: source(key.file.as_ref(), key.env.as_ref()).map_err(bad)?,
+            text: source(key.file.as_ref(), key.env.as_ref()).map_err(bad)?.into(),
         });
     }
     if let Some(entry) = &file.encryption {
         config.encryption = Some(entry.alg);
         if entry.file.is_some() || entry.env.is_some() {
-            config.encryption_key = Some(source(entry.file.as_ref(), entry.env.as_ref()).map_err(bad)?);
+            config.encryption_key = Some(source(entry.file.as_ref(), entry.env.as_ref()).map_err(bad)?.into());
         }
     }
     if let Some(mut users) = file.users {
         for user in &mut users {
-            user.password = secret(&user.password).map_err(bad)?;
+            user.password = secret(user.password.expose_secret(), folder).map_err(bad)?.into();
         }
         config.users = users;
     }
     if let Some(mut clients) = file.clients {
         for client in &mut clients {
-            client.secret = client.secret.as_deref().map(secret).transpose().map_err(bad)?;
+            let given = client.secret.as_ref().map(|text| secret(text.expose_secret(), folder));
+            client.secret = given.transpose().map_err(bad)?.map(Into::into);
         }
         config.clients = clients;
     }
@@ -186,5 +195,6 @@ fn apply(file: File, path: &Path, config: &mut Config) -> Result<(), StartError>
     config.hash_queue = file.hash_queue.unwrap_or(config.hash_queue);
     config.log = file.log.unwrap_or(config.log);
     config.server_timing = file.server_timing.unwrap_or(config.server_timing);
+    config.request_metrics = file.request_metrics.unwrap_or(config.request_metrics);
     Ok(())
 }

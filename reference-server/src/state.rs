@@ -1,11 +1,12 @@
 //! What does a running server hold? Everything that its handlers share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use secrecy::ExposeSecret;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flaws::{FlawId, FlawSet};
 use crate::keys::{Key, KeyError, KeyRing};
+use crate::metrics::Metrics;
 use crate::sealing::Sealer;
 use crate::session::Denied;
 use crate::store::{RotationRules, Store, StoreConfig};
@@ -36,60 +37,6 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
-}
-
-/// What happened so far, by kind.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) requests: AtomicU64,
-    pub(crate) issued: AtomicU64,
-    pub(crate) refreshed: AtomicU64,
-    pub(crate) reused: AtomicU64,
-    pub(crate) revoked: AtomicU64,
-    pub(crate) verified: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) hashed: AtomicU64,
-    pub(crate) overloaded: AtomicU64,
-}
-
-impl Counters {
-    /// One more.
-    pub(crate) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// All counters with their names.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 9] {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        [
-            ("requests", read(&self.requests)),
-            ("issued", read(&self.issued)),
-            ("refreshed", read(&self.refreshed)),
-            ("reused", read(&self.reused)),
-            ("revoked", read(&self.revoked)),
-            ("verified", read(&self.verified)),
-            ("refused", read(&self.refused)),
-            ("hashed", read(&self.hashed)),
-            ("overloaded", read(&self.overloaded)),
-        ]
-    }
-
-    /// Back to nothing.
-    pub(crate) fn clear(&self) {
-        for counter in [
-            &self.requests,
-            &self.issued,
-            &self.refreshed,
-            &self.reused,
-            &self.revoked,
-            &self.verified,
-            &self.refused,
-            &self.hashed,
-            &self.overloaded,
-        ] {
-            counter.store(0, Ordering::Relaxed);
-        }
-    }
 }
 
 /// What each endpoint asks of a token.
@@ -169,7 +116,8 @@ impl Gates {
 fn keys_of(config: &Config) -> Result<(Key, Vec<Key>), StartError> {
     let mut keys: Vec<Key> = Vec::new();
     for given in &config.keys {
-        let key = Key::configured(given.algorithm, given.kid.as_deref(), &given.text)?.with_flaws(&config.flaws);
+        let key = Key::configured(given.algorithm, given.kid.as_deref(), given.text.expose_secret())?
+            .with_flaws(&config.flaws);
         if keys.iter().any(|known| known.kid == key.kid) {
             return Err(StartError::Config(format!(
                 "expected keys with different names, saw `{}` twice\nhint: give each a `kid`",
@@ -213,7 +161,7 @@ pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) gates: Gates,
     pub(crate) rotation: RotationRules,
-    pub(crate) counters: Counters,
+    pub(crate) metrics: Metrics,
     /// How fast one user or client may ask, where that is limited.
     pub(crate) pace: Option<governor::DefaultKeyedRateLimiter<String>>,
     pub(crate) throttle: crate::throttle::Throttle,
@@ -258,7 +206,7 @@ impl State {
         let (key, others) = keys_of(&config)?;
         let sealer = config
             .encryption
-            .map(|alg| Sealer::new(alg, config.encryption_key.as_deref()))
+            .map(|alg| Sealer::new(alg, config.encryption_key.as_ref().map(|key| key.expose_secret())))
             .transpose()
             .map_err(StartError::Config)?;
         let published = sealer.iter().filter_map(|sealer| sealer.jwk.clone()).collect();
@@ -284,7 +232,7 @@ impl State {
                 grace_s: if config.flaws.has(FlawId::Grace600) { 600.0 } else { config.grace.as_secs_f64() },
                 end_session: !config.flaws.has(FlawId::NoFamily),
             },
-            counters: Counters::default(),
+            metrics: Metrics::default(),
             pace: config
                 .rate_limit
                 .and_then(std::num::NonZeroU32::new)
@@ -299,8 +247,7 @@ impl State {
 
     /// Seconds since 1970, by this server's clock.
     pub(crate) fn now(&self) -> f64 {
-        let skew = if self.has(FlawId::SkewedWorker) && self.counters.requests.load(Ordering::Relaxed).is_multiple_of(4)
-        {
+        let skew = if self.has(FlawId::SkewedWorker) && self.metrics.counters.requests.get().is_multiple_of(4) {
             5.0
         } else {
             0.0
@@ -313,7 +260,7 @@ impl State {
         use governor::clock::Clock as _;
         let Some(pace) = &self.pace else { return Ok(()) };
         pace.check_key(&format!("{kind} {who}")).map_err(|not_yet| {
-            Counters::count(&self.counters.overloaded);
+            self.metrics.counters.overloaded.inc();
             let wait = not_yet.wait_time_from(governor::clock::DefaultClock::default().now());
             Denied::Throttled(wait.as_secs() + 1)
         })

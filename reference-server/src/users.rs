@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -62,7 +63,7 @@ pub struct UserConfig {
     /// The login name.
     pub name: String,
     /// The password.
-    pub password: String,
+    pub password: SecretString,
     /// What the user may do, separated by spaces; `read write` where nothing is said.
     #[serde(default)]
     pub scope: Option<String>,
@@ -74,8 +75,10 @@ pub(crate) struct Users {
     first: Directory,
     passwords: Arc<Passwords>,
     dummy: Kept,
-    workers: Semaphore,
-    queue: Semaphore,
+    workers: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    /// How many may be in work or wait.
+    places: usize,
 }
 
 impl std::fmt::Debug for Users {
@@ -103,11 +106,12 @@ impl Users {
         // Generated users share one password, and one costly hash is enough for it.
         let mut known: HashMap<&str, Kept> = HashMap::new();
         for (place, user) in users.iter().enumerate() {
-            let kept = match known.get(user.password.as_str()) {
+            let password = user.password.expose_secret();
+            let kept = match known.get(password) {
                 Some(kept) => kept.clone(),
                 None => {
-                    let kept = passwords.keep(&user.password)?;
-                    known.insert(&user.password, kept.clone());
+                    let kept = passwords.keep(password)?;
+                    known.insert(password, kept.clone());
                     kept
                 }
             };
@@ -127,8 +131,9 @@ impl Users {
             directory: RwLock::new(directory),
             dummy: passwords.keep("no password is this one")?,
             passwords,
-            workers: Semaphore::new(workers),
-            queue: Semaphore::new(workers + queue),
+            workers: Arc::new(Semaphore::new(workers)),
+            queue: Arc::new(Semaphore::new(workers + queue)),
+            places: workers + queue,
         })
     }
 
@@ -170,10 +175,24 @@ impl Users {
     }
 
     /// Runs slow work off the async threads, at most as many at once as there are workers.
+    ///
+    /// Work that has begun holds its place to its end, also where the caller has gone: who asks and hangs up at once
+    /// would otherwise start as many as it likes.
     pub(crate) async fn costly<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
-        let _waiting = self.queue.try_acquire().map_err(|_| Busy::Full)?;
-        let _working = self.workers.acquire().await.map_err(|_| Busy::Full)?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| Busy::Full)
+        let waiting = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| Busy::Full)?;
+        let working = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| Busy::Full)?;
+        let places = (waiting, working);
+        let worked = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop(places);
+            outcome
+        });
+        worked.await.map_err(|_| Busy::Full)
+    }
+
+    /// How many passwords are in work or wait for it.
+    pub(crate) fn in_work(&self) -> usize {
+        self.places - self.queue.available_permits()
     }
 
     /// How long a caller should stay away when the queue is full.
@@ -213,5 +232,31 @@ impl Users {
     /// The directory of the start again.
     pub(crate) fn reset(&self) {
         *self.directory.write().unwrap_or_else(std::sync::PoisonError::into_inner) = self.first.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_whose_caller_hangs_up_keeps_its_place_until_it_ends() {
+        let users = Arc::new(Users::new(&[], Hash::None, 1, 0).unwrap());
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let asker = tokio::spawn({
+            let users = Arc::clone(&users);
+            async move { users.costly(move || ended.recv().is_ok()).await }
+        });
+        while users.in_work() == 0 {
+            tokio::task::yield_now().await;
+        }
+        asker.abort();
+        assert!(asker.await.unwrap_err().is_cancelled());
+        assert_eq!(users.costly(|| ()).await, Err(Busy::Full));
+        end.send(()).unwrap();
+        while users.in_work() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(users.costly(|| 7).await, Ok(7));
     }
 }

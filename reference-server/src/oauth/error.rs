@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::client::NoClient;
 use crate::reply;
 use crate::session::Denied;
-use crate::state::{Counters, State};
+use crate::state::State;
 
 /// The error codes of RFC 6749 section 5.2 that occur here, and RFC 6749's word for an overload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) fn as_oauth(response: Response) -> Response {
 
 /// A request of no client.
 pub(super) fn no_client(state: &State, why: NoClient) -> Response {
-    Counters::count(&state.counters.refused);
+    state.metrics.counters.refused.inc();
     match why {
         NoClient::Invalid => refused(Code::InvalidClient, "the client is not known by what it sent"),
         NoClient::Malformed => {
@@ -73,7 +73,7 @@ pub(super) fn no_client(state: &State, why: NoClient) -> Response {
 
 /// An operation of the core that gave nothing.
 pub(super) fn denied(state: &State, why: Denied) -> Response {
-    Counters::count(&state.counters.refused);
+    state.metrics.counters.refused.inc();
     let invalid = |text: &str| {
         let response = refused(Code::InvalidGrant, text);
         if state.has(crate::flaws::FlawId::Traceback) { reply::traceback(state, response) } else { response }

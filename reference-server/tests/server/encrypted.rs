@@ -90,7 +90,7 @@ async fn the_key_to_encrypt_to_is_published_and_the_secret_is_not() {
 
 #[test]
 fn a_key_of_another_kind_is_refused_with_what_was_expected() {
-    let with = |alg, text: &str| Config { encryption_key: Some(text.to_owned()), ..sealed(alg) };
+    let with = |alg, text: &str| Config { encryption_key: Some(text.into()), ..sealed(alg) };
     let error = |config| app(config).unwrap_err().to_string();
     assert!(error(with(Encryption::Direct, "short")).contains("expected 32 bytes, saw 5"));
     let ec =

@@ -13,7 +13,7 @@ fn pem(name: &str) -> String {
 }
 
 fn key(alg: &str, kid: Option<&str>, text: &str) -> KeyConfig {
-    KeyConfig { algorithm: Algorithm::named(alg).unwrap(), kid: kid.map(str::to_owned), text: text.to_owned() }
+    KeyConfig { algorithm: Algorithm::named(alg).unwrap(), kid: kid.map(str::to_owned), text: text.into() }
 }
 
 fn with_keys(keys: Vec<KeyConfig>) -> Config {

@@ -143,7 +143,26 @@ async fn metrics_count_what_happened_in_the_openmetrics_format() {
     assert!(reply.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     let text = reply.text().await.unwrap();
     assert!(text.contains("# TYPE reference_server_issued counter\nreference_server_issued_total 1\n"), "{text}");
+    assert!(text.contains("reference_server_connections 0\n"), "the test's server counts none: {text}");
+    assert!(text.contains("reference_server_hash_time_seconds_count 1\n"), "{text}");
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn metrics_tell_how_long_requests_took_where_that_is_asked_for() {
+    let server = Server::start(Config { request_metrics: true, ..quick() }).await;
+    server.json_login("alice").await;
+    let text = server.http.get(format!("{}/metrics", server.url)).send().await.unwrap().text().await.unwrap();
+    let series = r#"reference_server_request_time_seconds_count{route="/api/token/",method="POST",status="200"} 1"#;
+    assert!(text.contains(series), "{text}");
+}
+
+#[test]
+fn a_configuration_is_shown_without_its_secrets() {
+    let shown = format!("{:?}", Config { encryption_key: Some("an encryption key".into()), ..Config::default() });
+    for secret in [reference_server::DEVELOPMENT_PASSWORD, "assay-secret", "an encryption key"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
 }
 
 #[tokio::test]
