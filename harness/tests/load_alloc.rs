@@ -64,6 +64,7 @@ fn a_request_costs_no_allocation_after_warm_up() {
             warmup: None,
             rate: None,
             full_speed: false,
+            control: Some(0.0),
             cpus: None,
             own_cpus: false,
             redactor: &Redactor::new(false),

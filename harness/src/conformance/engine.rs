@@ -281,7 +281,10 @@ fn reach(target: &Target) -> Result<(), String> {
 }
 
 /// The profile's `known:` entries that hold today.
-fn deviations(target: &Target) -> Result<Deviations, String> {
+///
+/// # Errors
+/// An entry that is no glob, in words for the user.
+pub fn deviations(target: &Target) -> Result<Deviations, String> {
     let list: Vec<Deviation> = target
         .profile
         .known

@@ -107,7 +107,7 @@ fn verdict_rank(v: Verdict) -> u8 {
 }
 
 /// How serious a grade is beside others of the same check.
-fn grade_rank(g: Grade) -> u8 {
+pub fn grade_rank(g: Grade) -> u8 {
     match g {
         Grade::HarnessError => 9,
         Grade::Violation => 8,

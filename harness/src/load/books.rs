@@ -9,14 +9,14 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 
 use super::certificate::{Machine, Observed, certify};
-use super::drive::{Control, Driven, Interval, Setup};
+use super::controls::Controlled;
+use super::drive::{Control, Driven, Interval, Seen, Setup};
 use super::recorder::{Failure, IntervalSamples, OperationSamples, Samples};
-use super::sampled::Verified;
 use super::shared::{Done, Live, Shared};
 use super::thresholds::Reading;
 use super::{LoadError, Phase, Progress};
 use crate::clock;
-use crate::record::{Accounting, ErrorCount, LoadRecord, OperationRecord, Redactor, SecondRecord};
+use crate::record::{Accounting, ControlsRecord, ErrorCount, LoadRecord, OperationRecord, Redactor, SecondRecord};
 use crate::scenario::{Clock, Idle, Metric, Threshold};
 use crate::stats;
 use crate::units::Nanos;
@@ -223,8 +223,8 @@ impl Books {
         control: &Control<'_>,
         before: &Machine,
         after: &Machine,
-        done: &[Done],
-        verified: Verified,
+        done: &mut [Done],
+        seen: Seen,
     ) -> Driven {
         for (_, interval) in std::mem::take(&mut self.open).into_values() {
             self.write_down(&interval);
@@ -277,6 +277,9 @@ impl Books {
             ),
             _ => crate::record::CertificateRecord::default(),
         };
+        let mut found = seen.verified.found;
+        found.merge(seen.controlled.found.clone());
+        done.iter_mut().for_each(|d| found.merge(std::mem::take(&mut d.found)));
         let presentations: u64 = done.iter().map(|d| d.sessions.presentations).sum();
         let distinct: u64 = done.iter().map(|d| d.sessions.distinct).sum();
         let record = LoadRecord {
@@ -294,8 +297,11 @@ impl Books {
             certificate,
             distinct_token_ratio: (presentations > 0).then(|| distinct as f64 / presentations as f64),
             hlog: None,
-            findings: verified.findings,
-            verified: verified.samples,
+            findings: found.records(),
+            looked_at: seen.verified.looked_at,
+            sampled: seen.verified.sampled,
+            verified: seen.verified.verified,
+            controls: controls(setup.control, seen.controlled),
             found: None,
             aborted_by: self.aborted.clone(),
         };
@@ -307,6 +313,17 @@ impl Books {
             interrupted: self.interrupted,
         }
     }
+}
+
+/// What is recorded of the control operations; nothing where there were to be none.
+fn controls(share: f64, seen: Controlled) -> Option<ControlsRecord> {
+    (share > 0.0).then(|| ControlsRecord {
+        share,
+        exchanges: seen.exchanges.values().sum(),
+        kinds: seen.exchanges.into_iter().map(|(kind, n)| (kind.to_owned(), n)).collect(),
+        unanswered: seen.unanswered,
+        left_out: seen.left_out,
+    })
 }
 
 fn merge(into: &mut Option<Histogram<u64>>, part: &Histogram<u64>) {

@@ -11,11 +11,12 @@ use hdrhistogram::serialization::Deserializer;
 
 use super::books::Books;
 use super::certificate::{Machine, overshoot};
+use super::controls::{self, Controlled, Controls};
 use super::ledger::Ledger;
 use super::plan::{Pacer, StopRule, Stripe};
 use super::population::{Line, Population};
 use super::recorder::IntervalSamples;
-use super::sampled;
+use super::sampled::{self, Expected, Verified};
 use super::script::{Role, Script};
 use super::session::{Session, Sessions};
 use super::shared::{Chore, Done, Lines, Live, Model, Renewed, Shared};
@@ -57,6 +58,8 @@ pub struct Drive<'a> {
     /// Replaces the arrival model by a closed one at full speed: as many users as connections, no thinking. Comes
     /// before `rate`.
     pub full_speed: bool,
+    /// Replaces the share of control operations; none at zero.
+    pub control: Option<f64>,
     /// Processors for the loops, one loop each; one loop that is not pinned if absent.
     pub cpus: Option<&'a [usize]>,
     /// Whether those processors are the generator's own: polling is the default then.
@@ -195,6 +198,8 @@ pub(crate) struct Setup {
     pub streams: u32,
     /// Replies per second for the verifier.
     pub sample: u32,
+    /// Control operations as a share of the load; none at zero.
+    pub control: f64,
 }
 
 impl Setup {
@@ -262,6 +267,7 @@ impl Setup {
             protocol: w.protocol,
             streams: if w.protocol == Protocol::Http2 { w.streams.unwrap_or(STREAMS) } else { 1 },
             sample: w.sample,
+            control: d.control.unwrap_or(if d.full_speed { 0.0 } else { w.control.0 }),
         })
     }
 }
@@ -308,6 +314,18 @@ pub(crate) fn run(
         upper
     });
     population.drives += 1;
+    // What is known of users before anything is driven is what they are held to under load.
+    let controls =
+        plan.target.filter(|_| setup.control > 0.0).map(|target| Controls::prepare(target, plan.tls_options));
+    let (subject, identity) = match &controls {
+        Some(Ok(controls)) => controls.own(),
+        _ => (None, None),
+    };
+    let expected = Expected {
+        operations: plan.scripts.iter().map(|s| s.name.clone()).collect(),
+        identity,
+        behind_s: controls.as_ref().and_then(|c| c.as_ref().ok()).map_or(0.0, |c| c.behind_s),
+    };
     let shared = Shared {
         mix: mix.collect(),
         scripts: plan.scripts,
@@ -332,6 +350,9 @@ pub(crate) fn run(
         streams: setup.streams,
         protocol: setup.protocol,
         sample: setup.sample,
+        control: setup.control,
+        subject_claim: plan.target.map_or("sub", |t| t.profile.subject_claim()).to_owned(),
+        subject,
         start: AtomicU64::new(0),
         ready: Barrier::new(workers),
         cancel: AtomicBool::new(false),
@@ -341,6 +362,7 @@ pub(crate) fn run(
     let (full, filled) = mpsc::channel();
     let (chores, chore) = mpsc::sync_channel::<Chore>(256);
     let (samples, sampled) = mpsc::sync_channel(sampled::WAITING);
+    let looks = (setup.sample > 0 && plan.target.is_some()).then_some(samples);
     let mut empties = Vec::new();
     let mut renewals = Vec::new();
     let mut loops = Vec::new();
@@ -357,23 +379,30 @@ pub(crate) fn run(
         renewals.push(renewal);
         let sessions = Sessions::new(list, plan.reuse, setup.seed, population.drives)
             .with_spoilt(population.expired.clone(), population.revoked.clone());
-        let samples = (setup.sample > 0 && plan.target.is_some()).then(|| samples.clone());
+        let samples = looks.clone();
         let lines = Lines { full: full.clone(), empty: to_fill, chores: chores.clone(), renewed, samples };
         let stripe = Stripe { index: index as u64, of: workers as u64 };
         let connections =
             setup.connections as usize / workers + usize::from(index < setup.connections as usize % workers);
         loops.push((&live[index], stripe, connections, sessions, lines));
     }
-    drop((full, chores, samples));
+    drop((full, chores));
     let after = sampled::cores_are_few(workers, setup.protocol);
     let mut books = Books::new(&shared, &setup)?;
     let collected = std::thread::scope(|scope| {
-        let (shared, renewals, tls_options) = (&shared, &renewals, plan.tls_options);
+        let (shared, renewals, tls_options, live) = (&shared, &renewals, plan.tls_options, live.as_slice());
         let housekeeper = scope.spawn(move || keep_house(shared, tls_options, &chore, renewals));
         let verifier = plan.target.map(|target| {
             let keys = keys.as_ref();
-            scope.spawn(move || sampled::verify(target, keys, &sampled, after))
+            let expected = &expected;
+            scope.spawn(move || sampled::verify(target, keys, expected, &sampled, after))
         });
+        let (controls, no_controls) = match controls {
+            Some(Ok(controls)) => (Some(controls), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
+        let patrol = controls.map(|controls| scope.spawn(move || controls::patrol(controls, shared, live, looks)));
         let threads: Vec<_> = loops
             .into_iter()
             .zip(&setup.cpus)
@@ -384,7 +413,7 @@ pub(crate) fn run(
             })
             .collect();
         let before = Machine::now();
-        books.collect(&filled, &empties, &live, shared, control)?;
+        books.collect(&filled, &empties, live, shared, control)?;
         let after = Machine::now();
         let mut done = Vec::new();
         let mut failed = None;
@@ -399,16 +428,25 @@ pub(crate) fn run(
         match failed {
             Some(error) => Err(error),
             None => {
+                let mut controlled = patrol.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
+                controlled.left_out.extend(no_controls.map(|why| format!("all of them: {why}")));
                 let verified = verifier.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
-                Ok((before, after, done, verified))
+                Ok((before, after, done, Seen { verified, controlled }))
             }
         }
     });
-    let (before, after, mut done, verified) = collected?;
+    let (before, after, mut done, seen) = collected?;
     for done in &mut done {
         population.sessions.append(&mut done.sessions.list);
     }
-    Ok(books.close(&setup, &shared, topology, control, &before, &after, &done, verified))
+    Ok(books.close(&setup, &shared, topology, control, &before, &after, &mut done, seen))
+}
+
+/// What was seen beside the loops.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub verified: Verified,
+    pub controlled: Controlled,
 }
 
 /// One loop, whatever is spoken.
@@ -489,8 +527,8 @@ fn keep_house(shared: &Shared<'_>, tls: &TlsOptions, chores: &Receiver<Chore>, r
             continue;
         }
         let asked = match &chore.refresh {
-            Some(vars) => line.ask("refresh", vars),
-            None => line.ask("issue", &Vars::new()),
+            Some(vars) => line.asked("refresh", vars),
+            None => line.asked("issue", &Vars::new()),
         };
         if asked.is_err() {
             // A server that refuses logins must not be asked as fast as it can refuse.

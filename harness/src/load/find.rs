@@ -115,8 +115,10 @@ impl Search<'_, '_> {
     /// Whether every threshold holds at this rate.
     fn holds(&mut self, rate: f64, search: u64) -> Result<bool, LoadError> {
         let seed = self.d.seed.unwrap_or(self.d.workload.seed).wrapping_add(search * 1000 + self.tries.len() as u64);
-        let driven =
-            drive(&Drive { rate: Some(rate), full_speed: false, seed: Some(seed), ..*self.d }, self.population)?;
+        let driven = drive(
+            &Drive { rate: Some(rate), full_speed: false, control: Some(0.0), seed: Some(seed), ..*self.d },
+            self.population,
+        )?;
         if driven.interrupted {
             return Err(LoadError::Cancelled);
         }

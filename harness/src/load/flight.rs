@@ -45,8 +45,10 @@ pub(crate) struct Flight {
     pub first_byte: Nanos,
     pub session: u32,
     pub spoil: Spoil,
-    /// The token had ended by our own schedule when it was sent.
+    /// The token may have ended by our own schedule when it was sent.
     pub expired: bool,
+    /// When it has ended at the latest; zero if nobody knows.
+    pub ended: Nanos,
     /// Times it was sent again, after the server had closed a reused connection without a word or turned it away unread.
     pub again: u8,
     /// Connection and handshake that this request had to wait for.

@@ -5,13 +5,14 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use super::LoadError;
+use super::claims;
 use super::flight::{Arrival, Flight, NONE};
 use super::plan::{Arrivals, Purpose, Stripe, uniform};
 use super::recorder::{Failure, IntervalSamples};
-use super::sampled::{Sample, Taps};
+use super::sampled::{BATCH, Look, Mark, Sample, Taps};
 use super::script::{Known, Outcome, Role, Script, Slots, Spoil};
-use super::session::Sessions;
-use super::shared::{Chore, Done, Lines, Live, Model, Shared};
+use super::session::{Session, Sessions};
+use super::shared::{Chore, Done, Exchanged, Lines, Live, Model, Shared};
 use crate::clock;
 use crate::record::Accounting;
 use crate::target::{Answer, TokenUse, Vars};
@@ -37,8 +38,10 @@ enum Due<'a> {
 pub(super) struct Choice {
     pub session: u32,
     pub spoil: Spoil,
-    /// The token had ended by our own schedule when it was chosen.
+    /// The token may have ended by our own schedule when it was chosen.
     pub expired: bool,
+    /// When it has ended at the latest; zero if nobody knows.
+    pub ended: Nanos,
 }
 
 /// The books of one loop.
@@ -67,6 +70,10 @@ pub(super) struct Ledger<'a> {
     /// By script: the last reply that satisfied a whole predicate.
     known: Vec<Known>,
     taps: Taps,
+    /// What new tokens said, for the verifier.
+    marks: Vec<Mark>,
+    /// Room for reading them.
+    reading: Vec<u8>,
 }
 
 /// A request with a token that belongs to no session.
@@ -74,6 +81,15 @@ struct OneSlot<'a>(&'a [u8]);
 impl Slots for OneSlot<'_> {
     fn slot(&self, index: usize) -> &[u8] {
         if index == 0 { self.0 } else { &[] }
+    }
+}
+
+/// The check that a token spoilt on purpose belongs to, where it is accepted.
+fn refuses(spoil: Spoil) -> &'static str {
+    match spoil {
+        Spoil::Expired => "time-exp-rejected",
+        Spoil::Revoked => "revoke-effective",
+        Spoil::None | Spoil::Tampered => "sig-tamper",
     }
 }
 
@@ -119,6 +135,8 @@ impl<'a> Ledger<'a> {
             ends_of_tokens: BinaryHeap::new(),
             known: (0..scripts).map(|_| Known::default()).collect(),
             taps: Taps::new(shared.sample, stripe.of),
+            marks: Vec::with_capacity(BATCH),
+            reading: Vec::with_capacity(2048),
         })
     }
 
@@ -208,7 +226,7 @@ impl<'a> Ledger<'a> {
     pub fn choose(&mut self, arrival: &Arrival) -> Option<Choice> {
         let operation = usize::from(arrival.operation);
         let (script, uses) = (&self.shared.scripts[operation], self.shared.uses[operation]);
-        let mut choice = Choice { session: NONE, spoil: Spoil::None, expired: false };
+        let mut choice = Choice { session: NONE, spoil: Spoil::None, expired: false, ended: Nanos(0) };
         if matches!(script.role, Role::Present | Role::Refresh) {
             choice.spoil = self.shared.spoil(arrival.n, uses, script.role, &self.sessions);
         }
@@ -219,7 +237,10 @@ impl<'a> Ledger<'a> {
             let at = self.sessions.pick(script.role, uses, arrival.n, arrival.released)?;
             choice.session = at as u32;
             let session = &mut self.sessions.list[at];
-            choice.expired = uses == TokenUse::Access && session.has_expired(arrival.released);
+            if uses == TokenUse::Access {
+                choice.expired = session.has_expired(arrival.released);
+                choice.ended = session.ended_at;
+            }
             session.locked |= matches!(script.role, Role::Refresh | Role::Revoke);
             if script.role == Role::Present && choice.spoil == Spoil::None {
                 self.sessions.presented(at);
@@ -292,6 +313,18 @@ impl<'a> Ledger<'a> {
         if flight.arrival.recorded && self.taps.open(done) {
             self.tap(flight, script, done, outcome, reply);
         }
+        if let Outcome::Failed(Failure::Accepted(what)) = outcome
+            && flight.arrival.recorded
+        {
+            let at = done.since(self.recording);
+            self.done.found.say(
+                refuses(flight.spoil),
+                &script.name,
+                at,
+                "a refusal",
+                format!("it accepted {what} token"),
+            );
+        }
         if let Outcome::Failed(failure) = outcome
             && flight.arrival.recorded
             && self.wants_example(flight.arrival.operation, failure)
@@ -321,9 +354,10 @@ impl<'a> Ledger<'a> {
     fn tap(&mut self, flight: &Flight, script: &Script, done: Nanos, outcome: Outcome, reply: &impl Answer) {
         let Some(line) = &self.lines.samples else { return };
         let session = self.sessions.list.get(flight.session as usize);
-        let sample = Sample::of(flight, script, done.since(self.recording), outcome, reply, session);
+        let at = done.since(self.recording);
+        let sample = Sample::of(flight, script, at, outcome, (self.shared.target, reply), session);
         // A full line loses the sample.
-        let _ = line.try_send(sample);
+        let _ = line.try_send(Look::Sample(Box::new(sample)));
     }
 
     /// What a reply means for its session. `false`: it had to bring tokens and brought none.
@@ -354,14 +388,38 @@ impl<'a> Ledger<'a> {
                 };
                 match (&issued, self.sessions.list.get_mut(at as usize)) {
                     (Some(issued), Some(session)) => {
-                        session.renew(issued, &self.shared.others, self.shared.lifetime_s, now);
+                        let shared = self.shared;
+                        let claims = issued
+                            .access
+                            .as_deref()
+                            .and_then(|token| claims::read(token, &shared.subject_claim, &mut self.reading));
+                        let when = Exchanged { sent: flight.wire, received: now };
+                        session.renew(issued, claims, &shared.others, shared.lifetime_s, when);
                         self.watch_end(at);
+                        self.mark(flight, script.role, claims, now);
                     }
                     (None, _) if script.role == Role::Refresh => self.end_session(at),
                     _ => {}
                 }
                 !completed || issued.is_some()
             }
+        }
+    }
+
+    /// Remembers what a new token said, for the verifier.
+    fn mark(&mut self, flight: &Flight, role: Role, claims: Option<claims::Claims>, now: Nanos) {
+        let (Some(claims), true) = (claims, self.lines.samples.is_some()) else { return };
+        if self.marks.len() == BATCH {
+            self.hand_marks_over();
+        }
+        let (at, asked, subject) = (now.since(self.recording), flight.wire, self.shared.subject);
+        self.marks.push(Mark { operation: flight.arrival.operation, role, at, asked, subject, claims });
+    }
+
+    fn hand_marks_over(&mut self) {
+        if let (Some(line), false) = (&self.lines.samples, self.marks.is_empty()) {
+            // A full line loses them: nothing waits for the verifier.
+            let _ = line.try_send(Look::Marks(std::mem::replace(&mut self.marks, Vec::with_capacity(BATCH))));
         }
     }
 
@@ -459,6 +517,7 @@ impl<'a> Ledger<'a> {
         self.live.completed.store(sum(|a| a.completed), Ordering::Relaxed);
         self.live.failed.store(sum(|a| a.failed + a.timed_out), Ordering::Relaxed);
         self.live.in_flight.store(self.in_flight, Ordering::Relaxed);
+        self.hand_marks_over();
         self.chores(now);
     }
 
@@ -466,8 +525,9 @@ impl<'a> Ledger<'a> {
     fn chores(&mut self, now: Nanos) {
         while let Ok((at, issued)) = self.lines.renewed.try_recv() {
             match (issued, self.sessions.list.get_mut(at as usize)) {
-                (Some(issued), Some(session)) => {
-                    session.renew(&issued, &self.shared.others, self.shared.lifetime_s, now);
+                (Some((issued, when)), Some(session)) => {
+                    let claims = Session::claims(&issued);
+                    session.renew(&issued, claims, &self.shared.others, self.shared.lifetime_s, when);
                     self.watch_end(at);
                 }
                 _ => self.end_session(at),
@@ -528,6 +588,7 @@ impl<'a> Ledger<'a> {
 
     /// Counts what is unfinished (`flying` is still on its way) and gives the last interval away.
     pub fn close(mut self, flying: &[Arrival]) -> Done {
+        self.hand_marks_over();
         let ends = self.ends;
         // What the plan held and the loop never came to.
         if matches!(self.due, Due::Open { .. }) {

@@ -11,9 +11,12 @@
 
 mod books;
 mod certificate;
+mod claims;
+mod controls;
 mod drive;
 mod find;
 mod flight;
+mod found;
 mod hlog;
 mod ledger;
 mod plan;

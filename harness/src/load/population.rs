@@ -8,6 +8,7 @@ use super::plan::{Purpose, random};
 use super::sampled;
 use super::script::{Role, Script};
 use super::session::Session;
+use super::shared::Exchanged;
 use super::{LoadError, Phase, Progress, ProgressSink};
 use crate::clock;
 use crate::jose::{self, Forge};
@@ -273,8 +274,8 @@ impl Preparation<'_> {
             let made = match source.as_mut().filter(|s| fan_out && !s.refresh.is_empty()) {
                 Some(source) => self.fan_out(&mut line, source),
                 None => line
-                    .ask("issue", &Vars::new())
-                    .map(|issued| Session::new(&issued, self.others, self.lifetime_s, clock::mono())),
+                    .asked("issue", &Vars::new())
+                    .map(|(issued, when)| Session::new(&issued, self.others, self.lifetime_s, when)),
             };
             match made {
                 Ok(session) if session.refresh.is_empty() => self.keep(session),
@@ -301,8 +302,8 @@ impl Preparation<'_> {
         let refresh = String::from_utf8_lossy(&source.refresh).into_owned();
         let mut given = source.clone();
         given.refresh.clear();
-        let issued = line.ask("refresh", &Vars::with_token(&refresh).issued(&source.values(self.others)))?;
-        source.renew(&issued, self.others, self.lifetime_s, clock::mono());
+        let (issued, when) = line.asked("refresh", &Vars::with_token(&refresh).issued(&source.values(self.others)))?;
+        source.renew(&issued, Session::claims(&issued), self.others, self.lifetime_s, when);
         Ok(given)
     }
 
@@ -332,6 +333,13 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     pub fn new(target: &'a Target, tls: &'a TlsOptions) -> Line<'a> {
         Line { target, tls, open: None }
+    }
+
+    /// One issue or refresh, judged by the profile, and when it was asked and answered.
+    pub fn asked(&mut self, operation: &str, vars: &Vars) -> Result<(Issued, Exchanged), LoadError> {
+        let sent = clock::mono();
+        let issued = self.ask(operation, vars)?;
+        Ok((issued, Exchanged { sent, received: clock::mono() }))
     }
 
     /// One issue or refresh, judged by the profile.

@@ -1,44 +1,82 @@
-//! Are the tokens right that a server gives out under load? A bounded sample leaves the loops and is verified apart.
+//! Are the tokens right that a server gives out under load? What they say is looked at for all, signatures for a sample.
 //!
-//! The loops only copy what was received, a few times a second, into a bounded channel; a full channel loses the
-//! sample and never holds a loop up. A thread of its own verifies: while the load runs where there are cores to
-//! spare, and after it where there are not.
+//! The loops take the marks of every token that they receive ([`claims`](super::claims)) and hand them over in batches; a
+//! few times a second they copy an exchange whole. A full channel loses both and never holds a loop up. A thread of its
+//! own looks at them: marks at once, signatures within a share of one core, while the load runs where there are cores to
+//! spare and after it where there are not.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::HashSet;
 use std::sync::mpsc::Receiver;
 
+use super::claims::Claims;
 use super::flight::Flight;
+use super::found::Found;
 use super::script::{Outcome, Role, Script, Spoil};
 use super::session::Session;
+use super::shared::thread_cpu;
 use crate::clock;
-use crate::jose::{self, KeyEntry, KeySet, Policy};
+use crate::jose::{self, KeyEntry, KeySet, Policy, Refusal};
 use crate::scenario::Protocol;
 use crate::target::{Answer, Target, TokenFormat};
 use crate::units::Nanos;
 
-/// Samples that wait to be verified, at most; about 2 KiB each.
+/// Samples and batches of marks that wait, at most; about 2 KiB and 100 KiB each.
 pub(crate) const WAITING: usize = 4096;
-/// Tokens that are remembered to find one that was given out twice.
-const REMEMBERED: usize = 1 << 20;
+/// Marks that a loop keeps before it hands them over.
+pub(crate) const BATCH: usize = 1024;
+/// Marks that are remembered to find one that comes twice.
+const REMEMBERED: usize = 1 << 21;
 /// How far the clocks of server and harness may stand apart before `iat` is called wrong, in seconds.
 const CLOCKS_S: f64 = 2.0;
 /// Whole seconds are rounded: a lifetime may differ by this much, in seconds.
 const ROUNDING_S: f64 = 1.0;
+/// Share of one core that verifying signatures may take.
+pub(crate) const CPU_SHARE: f64 = 0.02;
+/// CPU that it may take in any case: short loads have some signatures verified too.
+const CPU_AT_LEAST: Nanos = Nanos(20_000_000);
+
+/// What a loop hands over.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// An exchange, whole.
+    Sample(Box<Sample>),
+    /// What tokens said.
+    Marks(Vec<Mark>),
+}
+
+/// What one token said that was just received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    /// Index of the script, or [`CONTROL`].
+    pub operation: u16,
+    pub role: Role,
+    /// After recording began; zero before.
+    pub at: Nanos,
+    /// When it was asked for, on the clock of [`clock::mono`].
+    pub asked: Nanos,
+    /// The subject that it must carry, where that is known.
+    pub subject: Option<u64>,
+    pub claims: Claims,
+}
+
+/// Stands for the control operations in [`Mark::operation`].
+pub(crate) const CONTROL: u16 = u16::MAX;
 
 /// One exchange, as far as it is verified.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    operation: String,
+    pub operation: String,
     /// After recording began.
-    at: Nanos,
+    pub at: Nanos,
     /// On the clock of [`clock::mono`], for claims that speak of time.
-    received: Nanos,
+    pub received: Nanos,
     /// Tokens that the reply brought.
-    access: Option<String>,
-    refresh: Option<String>,
-    /// A token was accepted that had ended by its own word.
-    accepted_late: bool,
+    pub access: Option<String>,
+    pub refresh: Option<String>,
+    /// A token was accepted that had ended by its own word, so many seconds ago.
+    pub late_s: Option<f64>,
+    /// Whom the resource named.
+    pub identity: Option<String>,
 }
 
 impl Sample {
@@ -48,7 +86,7 @@ impl Sample {
         script: &Script,
         at: Nanos,
         outcome: Outcome,
-        reply: &impl Answer,
+        (target, reply): (Option<&Target>, &impl Answer),
         session: Option<&Session>,
     ) -> Sample {
         let completed = outcome == Outcome::Completed;
@@ -61,13 +99,18 @@ impl Sample {
             None if brought => script.tokens_as_sent(reply),
             None => (None, None),
         };
+        let presented = completed && flight.spoil == Spoil::None && script.role == Role::Present;
         Sample {
             operation: script.name.clone(),
             at,
             received: clock::mono(),
             access,
             refresh,
-            accepted_late: completed && flight.expired && flight.spoil == Spoil::None && script.role == Role::Present,
+            late_s: (presented && flight.ended.0 > 0 && flight.wire > flight.ended)
+                .then(|| flight.wire.since(flight.ended).as_secs_f64()),
+            identity: target
+                .filter(|_| presented && script.operation == "verify.resource")
+                .and_then(|target| target.identity(reply)),
         }
     }
 }
@@ -97,25 +140,49 @@ impl Taps {
     }
 }
 
-/// What came of the samples.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verified {
-    /// Samples that were looked at.
-    pub samples: u64,
-    /// What was wrong, by kind, with its first moment.
-    pub findings: Vec<String>,
+/// What is known of tokens before anything is driven.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Expected {
+    /// Names of the scripts, by index.
+    pub operations: Vec<String>,
+    /// Whom the resource names for the load's own user.
+    pub identity: Option<String>,
+    /// Seconds by which `iat` of a new token lies before our clock.
+    pub behind_s: f64,
 }
 
-/// Looks at samples until the last loop has gone. `after`: only then, to leave the cores to the load.
-pub(crate) fn verify(target: &Target, keys: Option<&KeySet>, samples: &Receiver<Sample>, after: bool) -> Verified {
-    let mut verifier = Verifier::new(target, keys);
-    if after {
-        let kept: Vec<Sample> = samples.iter().collect();
-        kept.iter().for_each(|sample| verifier.look(sample));
-    } else {
-        samples.iter().for_each(|sample| verifier.look(&sample));
+/// What came of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verified {
+    /// Tokens whose claims were looked at.
+    pub looked_at: u64,
+    /// Exchanges that were taken whole.
+    pub sampled: u64,
+    /// Tokens of them whose signature was verified, and right or wrong.
+    pub verified: u64,
+    /// What was wrong.
+    pub found: Found,
+}
+
+/// Looks at what comes until the last loop has gone. `after`: signatures only then, to leave the cores to the load.
+pub(crate) fn verify(
+    target: &Target,
+    keys: Option<&KeySet>,
+    expected: &Expected,
+    looks: &Receiver<Look>,
+    after: bool,
+) -> Verified {
+    let mut verifier = Verifier::new(target, keys, expected);
+    let mut kept: Vec<Box<Sample>> = Vec::new();
+    for look in looks {
+        match look {
+            Look::Marks(marks) => marks.iter().for_each(|mark| verifier.mark(mark)),
+            Look::Sample(sample) if after => kept.push(sample),
+            Look::Sample(sample) => verifier.look(&sample),
+        }
     }
-    verifier.close()
+    kept.iter().for_each(|sample| verifier.look(sample));
+    verifier.verified
 }
 
 /// The keys that a genuine token of this target is signed with, where they can be known.
@@ -145,105 +212,134 @@ pub(crate) fn signing_key(target: &Target) -> Option<jose::SigningKey> {
     }
 }
 
-/// One kind of finding.
-#[derive(Debug)]
-struct Finding {
-    first: Nanos,
-    times: u64,
-}
-
 struct Verifier<'a> {
     target: &'a Target,
     keys: Option<&'a KeySet>,
+    expected: &'a Expected,
     policy: Policy,
     lifetime_s: Option<f64>,
-    seen: HashSet<u64>,
-    hasher: RandomState,
-    samples: u64,
-    findings: BTreeMap<String, Finding>,
+    seen: HashSet<(u8, u64)>,
+    from: Nanos,
+    cpu: Nanos,
+    verified: Verified,
 }
 
 impl<'a> Verifier<'a> {
-    fn new(target: &'a Target, keys: Option<&'a KeySet>) -> Verifier<'a> {
+    fn new(target: &'a Target, keys: Option<&'a KeySet>, expected: &'a Expected) -> Verifier<'a> {
         let kind = &target.profile.tokens.access;
         let policy = Policy { algorithms: kind.alg.iter().cloned().collect(), ..Policy::default() };
         Verifier {
             target,
             keys,
+            expected,
             policy,
             lifetime_s: kind.lifetime_s,
             seen: HashSet::new(),
-            hasher: RandomState::new(),
-            samples: 0,
-            findings: BTreeMap::new(),
+            from: clock::mono(),
+            cpu: Nanos(0),
+            verified: Verified::default(),
         }
     }
 
-    fn look(&mut self, sample: &Sample) {
-        self.samples += 1;
-        let say = |this: &mut Self, what: String| {
-            let text = format!("{}: {what}", sample.operation);
-            this.findings.entry(text).or_insert(Finding { first: sample.at, times: 0 }).times += 1;
-        };
-        if sample.accepted_late {
-            say(self, "a token was accepted that had ended by its own `exp`".to_owned());
+    /// What a token said of itself.
+    fn mark(&mut self, mark: &Mark) {
+        self.verified.looked_at += 1;
+        let operation = self.expected.operations.get(usize::from(mark.operation)).map_or("control", String::as_str);
+        let (claims, role) = (mark.claims, mark.role);
+        let jti_again = claims.jti.is_some_and(|jti| !self.is_new(0, jti));
+        let nonce_again = claims.nonce.is_some_and(|nonce| !self.is_new(1, nonce));
+        let found = &mut self.verified.found;
+        let mut say = |check, expected, seen: String| found.say(check, operation, mark.at, expected, seen);
+        if jti_again {
+            say(
+                "issue-unique-load",
+                "a `jti` of its own for every token",
+                "two access tokens with the same `jti`".into(),
+            );
         }
-        if let Some(refresh) = &sample.refresh
-            && self.target.operation("refresh").is_ok_and(|o| o.rotates == Some(true))
-            && !self.is_new("refresh", refresh)
+        if nonce_again {
+            say(
+                "issue-unique-load",
+                "a nonce of its own for every ECDSA signature",
+                "two signatures with the same first half, from which the private key can be computed".into(),
+            );
+        }
+        if let (Some(wanted), Some(subject)) = (mark.subject, claims.subject)
+            && wanted != subject
         {
-            say(self, "the same refresh token was given out twice".to_owned());
+            let check = if role == Role::Refresh { "refresh-identity-load" } else { "issue-identity-load" };
+            say(check, "a token of the user who asked", "an access token of another user".into());
         }
-        let Some(access) = &sample.access else { return };
-        if self.target.access_format() == Some(TokenFormat::Opaque) {
-            return;
+        let asked = clock::unix_at(mark.asked);
+        let off = claims.iat.map(|iat| iat - asked + self.expected.behind_s);
+        if let Some(off) = off.filter(|off| *off < -CLOCKS_S) {
+            let check = if role == Role::Refresh { "refresh-basic" } else { "issue-clock-utc" };
+            say(check, "`iat` of the moment of issuing", format!("an `iat` of {:.0} s before it was asked for", -off));
         }
-        let now = clock::unix_at(sample.received);
-        let claims = match self.keys {
-            Some(keys) => {
-                let policy = Policy { now: Some(now), leeway_s: CLOCKS_S, ..self.policy.clone() };
-                match jose::verify(access, keys, &policy) {
-                    Ok(verified) => verified.claims,
-                    Err(refusal) => return say(self, format!("an access token is not genuine: {refusal}")),
-                }
-            }
-            None => match jose::parse(access).ok().and_then(|c| serde_json::from_slice(&c.payload).ok()) {
-                Some(claims) => claims,
-                None => return,
-            },
-        };
-        let number = |name: &str| claims.get(name).and_then(serde_json::Value::as_f64);
-        if let (Some(iat), Some(exp), Some(wanted)) = (number("iat"), number("exp"), self.lifetime_s)
+        if let Some(iat) = claims.iat.filter(|iat| *iat > clock::unix() + CLOCKS_S) {
+            let ahead = iat - asked;
+            say("issue-clock-utc", "`iat` of the moment of issuing", format!("an `iat` of {ahead:.0} s in the future"));
+        }
+        if let (Some(iat), Some(exp), Some(wanted)) = (claims.iat, claims.exp, self.lifetime_s)
             && (exp - iat - wanted).abs() > ROUNDING_S
         {
-            say(self, format!("an access token lives {} s, configured are {wanted} s", exp - iat));
-        }
-        if let Some(iat) = number("iat")
-            && iat > now + CLOCKS_S
-        {
-            say(self, "an access token was issued in the future".to_owned());
-        }
-        if let Some(jti) = claims.get("jti").and_then(serde_json::Value::as_str)
-            && !self.is_new("jti", jti)
-        {
-            say(self, "two access tokens have the same `jti`".to_owned());
+            let seen = format!("an access token that lives {} s, configured are {wanted} s", exp - iat);
+            say("issue-lifetime", "the configured lifetime", seen);
         }
     }
 
-    /// Whether a value is seen for the first time, as far as is remembered.
-    fn is_new(&mut self, kind: &str, value: &str) -> bool {
-        if self.seen.len() >= REMEMBERED {
-            return true;
+    /// An exchange, whole.
+    fn look(&mut self, sample: &Sample) {
+        self.verified.sampled += 1;
+        let leeway = self.target.profile.declares.leeway_s.unwrap_or(0.0);
+        let late = sample.late_s.filter(|late| *late > CLOCKS_S + leeway);
+        let rotates = self.target.operation("refresh").is_ok_and(|o| o.rotates == Some(true));
+        let refresh = sample.refresh.as_ref().filter(|_| rotates).map(|token| super::claims::hash(token.as_bytes()));
+        let twice = refresh.is_some_and(|refresh| !self.is_new(2, refresh));
+        let found = &mut self.verified.found;
+        let mut say = |check, expected, seen: String| found.say(check, &sample.operation, sample.at, expected, seen);
+        if let Some(late) = late {
+            let seen = format!("a token accepted {late:.1} s after its own `exp`");
+            say("time-exp-rejected", "a token refused from its `exp` on", seen);
         }
-        self.seen.insert(self.hasher.hash_one((kind, value)))
+        if twice {
+            say("refresh-rotates", "a new refresh token", "the same refresh token given out twice".into());
+        }
+        if let (Some(named), Some(own)) = (&sample.identity, &self.expected.identity)
+            && named != own
+        {
+            say("bearer-conn-bleed", "a reply for the user of the token", "a reply for another user".into());
+        }
+        let (Some(access), Some(keys)) = (&sample.access, self.keys) else { return };
+        if self.target.access_format() == Some(TokenFormat::Opaque) || !self.affords() {
+            return;
+        }
+        let before = thread_cpu();
+        let policy = Policy { now: Some(clock::unix_at(sample.received)), leeway_s: CLOCKS_S, ..self.policy.clone() };
+        let refused = jose::verify(access, keys, &policy).err();
+        self.cpu = self.cpu + thread_cpu().since(before);
+        self.verified.verified += 1;
+        if let Some(why) = refused {
+            let check = match why {
+                Refusal::Expired(_) => "issue-lifetime",
+                Refusal::NotYet(_) => "issue-clock-utc",
+                Refusal::Payload(_) | Refusal::Claim { .. } => "issue-claims-shape",
+                _ => "keys-token-resolves",
+            };
+            let seen = format!("an access token that is not: {why}");
+            self.verified.found.say(check, &sample.operation, sample.at, "genuine access tokens", seen);
+        }
     }
 
-    fn close(self) -> Verified {
-        let word = |(what, finding): (String, Finding)| {
-            format!("at {:.1} s, {what} ({} of {} samples)", finding.first.as_secs_f64(), finding.times, self.samples)
-        };
-        let samples = self.samples;
-        Verified { samples, findings: self.findings.into_iter().map(word).collect() }
+    /// Whether one more signature fits into the share of a core.
+    fn affords(&self) -> bool {
+        let share = Nanos::from_secs_f64(clock::mono().since(self.from).as_secs_f64() * CPU_SHARE);
+        self.cpu <= share.max(CPU_AT_LEAST)
+    }
+
+    /// Whether a value of a kind is seen for the first time, as far as is remembered.
+    fn is_new(&mut self, kind: u8, value: u64) -> bool {
+        self.seen.len() >= REMEMBERED || self.seen.insert((kind, value))
     }
 }
 
@@ -277,36 +373,84 @@ mod tests {
             received: clock::mono(),
             access: Some(access),
             refresh: Some(refresh.into()),
-            accepted_late: false,
+            late_s: None,
+            identity: None,
+        }
+    }
+
+    fn mark(token: &str) -> Mark {
+        Mark {
+            operation: 0,
+            role: Role::Refresh,
+            at: Nanos(1_500_000_000),
+            asked: clock::mono(),
+            subject: None,
+            claims: super::super::claims::read(token, "sub", &mut Vec::new()).unwrap(),
+        }
+    }
+
+    /// Which checks find something, after so many looks.
+    fn findings(looks: Vec<Look>) -> (Verified, Vec<String>) {
+        let target = target();
+        let keys = keys_of(&target).unwrap();
+        let (line, look) = std::sync::mpsc::channel();
+        looks.into_iter().for_each(|s| line.send(s).unwrap());
+        drop(line);
+        let expected =
+            Expected { operations: vec!["refresh".into()], identity: Some("alice".into()), ..Expected::default() };
+        let verified = verify(&target, Some(&keys), &expected, &look, true);
+        let told = verified.found.clone().records();
+        assert!(told.iter().all(|f| f.operation == "refresh" && f.first_s == 1.5), "{told:?}");
+        (verified, told.into_iter().map(|f| f.check).collect())
+    }
+
+    #[test]
+    fn good_tokens_say_nothing_and_each_fault_belongs_to_a_check() {
+        let key = signing_key(&target()).unwrap();
+        let wrong = jose::SigningKey::secret(*b"another secret of thirty-two by.");
+        let whole = |sample: Sample| Look::Sample(Box::new(sample));
+        let (one, two) = (token("a", 300, &key), token("b", 300, &key));
+        let (good, none) = findings(vec![
+            whole(sample(one.clone(), "r1")),
+            whole(Sample { identity: Some("alice".into()), late_s: Some(0.5), ..sample(two.clone(), "r2") }),
+            Look::Marks(vec![mark(&one), mark(&two)]),
+        ]);
+        assert_eq!((good.looked_at, good.sampled, good.verified, none.len()), (2, 2, 2, 0), "{none:?}");
+        let old = Mark { claims: Claims { iat: Some(clock::unix() - 9.0), ..mark(&one).claims }, ..mark(&one) };
+        let old = Mark { claims: Claims { exp: old.claims.iat.map(|iat| iat + 300.0), ..old.claims }, ..old };
+        let theirs = Mark { subject: Some(1), claims: Claims { subject: Some(2), ..mark(&one).claims }, ..mark(&one) };
+        let nonce = |jti| Mark { claims: Claims { nonce: Some(7), jti: Some(jti), ..mark(&one).claims }, ..mark(&one) };
+        let cases = [
+            (vec![whole(sample(token("a", 300, &wrong), "r1"))], "keys-token-resolves"),
+            (vec![Look::Marks(vec![mark(&token("a", 900, &key))])], "issue-lifetime"),
+            (vec![Look::Marks(vec![mark(&one), mark(&one)])], "issue-unique-load"),
+            (vec![Look::Marks(vec![nonce(1), nonce(2)])], "issue-unique-load"),
+            (vec![Look::Marks(vec![old])], "refresh-basic"),
+            (vec![Look::Marks(vec![theirs])], "refresh-identity-load"),
+            (vec![Look::Marks(vec![Mark { role: Role::Issue, ..theirs }])], "issue-identity-load"),
+            (vec![whole(sample(one.clone(), "r1")), whole(sample(two.clone(), "r1"))], "refresh-rotates"),
+            (vec![whole(Sample { late_s: Some(3.0), ..sample(one.clone(), "r1") })], "time-exp-rejected"),
+            (vec![whole(Sample { identity: Some("bob".into()), ..sample(one.clone(), "r1") })], "bearer-conn-bleed"),
+        ];
+        for (looks, check) in cases {
+            let (_, seen) = findings(looks);
+            assert_eq!(seen, [check]);
         }
     }
 
     #[test]
-    fn good_tokens_say_nothing_and_each_fault_is_named_with_its_moment() {
+    fn only_what_was_verified_counts_as_verified_and_no_more_than_a_share_of_a_core() {
+        let key = signing_key(&target()).unwrap();
+        let nothing = Sample { access: None, refresh: None, ..sample(String::new(), "") };
+        let (seen, _) = findings(vec![Look::Sample(Box::new(nothing))]);
+        assert_eq!((seen.sampled, seen.verified), (1, 0));
         let target = target();
-        let key = signing_key(&target).unwrap();
         let keys = keys_of(&target).unwrap();
-        let check = |samples: Vec<Sample>| {
-            let (line, look) = std::sync::mpsc::channel();
-            samples.into_iter().for_each(|s| line.send(s).unwrap());
-            drop(line);
-            verify(&target, Some(&keys), &look, true)
-        };
-        let good = check(vec![sample(token("a", 300, &key), "r1"), sample(token("b", 300, &key), "r2")]);
-        assert_eq!(good, Verified { samples: 2, findings: Vec::new() });
-        let wrong = jose::SigningKey::secret(*b"another secret of thirty-two by.");
-        let cases = [
-            (vec![sample(token("a", 300, &wrong), "r1")], "not genuine"),
-            (vec![sample(token("a", 900, &key), "r1")], "lives 900 s, configured are 300 s"),
-            (vec![sample(token("a", 300, &key), "r1"), sample(token("a", 300, &key), "r2")], "the same `jti`"),
-            (vec![sample(token("a", 300, &key), "r1"), sample(token("b", 300, &key), "r1")], "given out twice"),
-            (vec![Sample { accepted_late: true, ..sample(token("a", 300, &key), "r1") }], "had ended"),
-        ];
-        for (samples, says) in cases {
-            let seen = check(samples);
-            assert_eq!(seen.findings.len(), 1, "{seen:?}");
-            assert!(seen.findings[0].starts_with("at 1.5 s, refresh: ") && seen.findings[0].contains(says), "{seen:?}");
-        }
+        let expected = Expected::default();
+        let mut verifier = Verifier::new(&target, Some(&keys), &expected);
+        verifier.cpu = Nanos(u64::MAX / 2);
+        verifier.look(&sample(token("a", 300, &key), "r1"));
+        assert_eq!((verifier.verified.sampled, verifier.verified.verified), (1, 0));
     }
 
     #[test]

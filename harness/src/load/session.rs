@@ -1,7 +1,9 @@
 //! Whose token is sent next? The sessions of one loop: theirs alone, so that nothing is locked.
 
+use super::claims;
 use super::plan::{Purpose, random, uniform};
 use super::script::{Role, Slots, travels_plainly};
+use super::shared::Exchanged;
 use crate::scenario::Reuse;
 use crate::target::{Issued, TokenUse};
 use crate::units::Nanos;
@@ -13,8 +15,10 @@ pub(crate) struct Session {
     pub refresh: Vec<u8>,
     /// What `issue` returned beside tokens, in the order of the profile's `returns`.
     pub others: Vec<Vec<u8>>,
-    /// When the access token ends, on the clock of [`crate::clock::mono`]; zero if nobody knows.
+    /// When the access token may have ended at the earliest, and has ended at the latest, on the clock of
+    /// [`crate::clock::mono`]; zero if nobody knows.
     pub expires: Nanos,
+    pub ended_at: Nanos,
     /// A refresh, a revocation or a chore has it: its refresh token must not be used a second time.
     pub locked: bool,
     /// Its refresh token is used up without a successor, or it was revoked: a login has to replace it.
@@ -25,28 +29,43 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// What an issue returned, received at `now`.
-    pub fn new(issued: &Issued, others: &[String], lifetime_s: Option<f64>, now: Nanos) -> Session {
+    /// What an issue returned.
+    pub fn new(issued: &Issued, others: &[String], lifetime_s: Option<f64>, when: Exchanged) -> Session {
         let mut session = Session::default();
-        session.renew(issued, others, lifetime_s, now);
+        session.renew(issued, Session::claims(issued), others, lifetime_s, when);
         session
+    }
+
+    /// What a new access token says of its lifetime.
+    pub fn claims(issued: &Issued) -> Option<claims::Claims> {
+        issued.access.as_deref().and_then(|token| claims::read(token, "", &mut Vec::new()))
     }
 
     /// A session with nothing but an access token of our own signing, which ends at `expires`.
     pub fn signed(mut access: Vec<u8>, others: usize, expires: Nanos) -> Session {
         access.shrink_to_fit();
         let plain = travels_plainly(&access);
-        Session { access, expires, plain, others: vec![Vec::new(); others], ..Session::default() }
+        Session { access, expires, ended_at: expires, plain, others: vec![Vec::new(); others], ..Session::default() }
     }
 
-    /// Stores what a refresh or a login returned; what it did not return stays. `lifetime_s` is used where the
-    /// reply does not say how long the access token lives.
-    pub fn renew(&mut self, issued: &Issued, others: &[String], lifetime_s: Option<f64>, now: Nanos) {
+    /// Stores what a refresh or a login returned; what it did not return stays. `claims` are those of the new access
+    /// token; `lifetime_s` is used where neither they nor the reply say how long it lives.
+    pub fn renew(
+        &mut self,
+        issued: &Issued,
+        claims: Option<claims::Claims>,
+        others: &[String],
+        lifetime_s: Option<f64>,
+        when: Exchanged,
+    ) {
         if let Some(access) = &issued.access {
             store(&mut self.access, access.as_bytes());
             self.presented = 0;
-            let lives = lifetime(access).or(issued.expires_in).or(lifetime_s);
-            self.expires = lives.map_or(Nanos(0), |s| now + Nanos::from_secs_f64(s));
+            let lives = claims.and_then(lifetime).or(issued.expires_in).or(lifetime_s);
+            let after = |from: Nanos| lives.map_or(Nanos(0), |s| from + Nanos::from_secs_f64(s));
+            // Whole seconds are rounded down by the server, so that a token may end that much earlier.
+            self.expires = after(when.sent).since(ROUNDING);
+            self.ended_at = after(when.received);
         }
         if let Some(refresh) = &issued.refresh {
             store(&mut self.refresh, refresh.as_bytes());
@@ -108,17 +127,12 @@ fn store(into: &mut Vec<u8>, bytes: &[u8]) {
     into.extend_from_slice(bytes);
 }
 
+/// What the seconds of `exp` may be short of the moment that was meant.
+const ROUNDING: Nanos = Nanos(1_000_000_000);
+
 /// How many seconds a JWT lives by its own `iat` and `exp`: no clock of ours is in it.
-fn lifetime(token: &str) -> Option<f64> {
-    use base64::Engine as _;
-    let payload = token.split('.').nth(1).filter(|_| token.matches('.').count() == 2)?;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-    let exp = claims.get("exp")?.as_f64()?;
-    match claims.get("iat").and_then(serde_json::Value::as_f64) {
-        Some(iat) => Some(exp - iat),
-        None => Some(exp - crate::clock::unix()),
-    }
+fn lifetime(claims: claims::Claims) -> Option<f64> {
+    Some(claims.exp? - claims.iat.unwrap_or_else(crate::clock::unix))
 }
 
 /// The sessions of one loop, and which of them is next.
@@ -230,9 +244,11 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    const AT_ONCE: Exchanged = Exchanged { sent: Nanos(0), received: Nanos(0) };
+
     fn sessions(n: usize, reuse: Reuse) -> Sessions {
         let issued = Issued { access: Some("a.b.c".into()), refresh: Some("r".into()), ..Issued::default() };
-        let list = (0..n).map(|_| Session::new(&issued, &[], Some(60.0), Nanos(0))).collect();
+        let list = (0..n).map(|_| Session::new(&issued, &[], Some(60.0), AT_ONCE)).collect();
         Sessions::new(list, reuse, 42, 1)
     }
 
@@ -276,7 +292,7 @@ mod tests {
         assert_eq!(sessions.pick(Role::Refresh, TokenUse::Refresh, 1, Nanos(1)), None);
         assert!(sessions.pick(Role::Present, TokenUse::Access, 1, Nanos(1)).is_some());
         let next = Issued { access: Some("d.e.f".into()), refresh: Some("s".into()), ..Issued::default() };
-        sessions.list[at].renew(&next, &[], None, Nanos(1));
+        sessions.list[at].renew(&next, None, &[], None, AT_ONCE);
         assert_eq!(sessions.list[at].refresh, b"s");
         assert!(sessions.pick(Role::Refresh, TokenUse::Refresh, 2, Nanos(1)).is_some());
     }
@@ -293,13 +309,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_comes_from_the_token_itself() {
+    fn a_token_ends_by_its_own_word_counted_from_when_it_was_sent_for() {
         use base64::Engine as _;
         let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
         let token = format!("{}.{}.x", encode("{}"), encode(r#"{"iat":1000,"exp":1300}"#));
-        assert_eq!(lifetime(&token), Some(300.0));
-        assert_eq!(lifetime("opaque"), None);
-        let issued = Issued { access: Some(token), ..Issued::default() };
-        assert_eq!(Session::new(&issued, &[], Some(1.0), Nanos(7)).expires, Nanos(300_000_000_007));
+        let when = Exchanged { sent: Nanos(7), received: Nanos(2_000_000_007) };
+        let ends = |access: &str, said: Option<f64>| {
+            let issued = Issued { access: Some(access.into()), expires_in: said, ..Issued::default() };
+            let session = Session::new(&issued, &[], Some(5.0), when);
+            (session.expires.0, session.ended_at.0)
+        };
+        assert_eq!(ends(&token, Some(1.0)), (299_000_000_007, 302_000_000_007));
+        assert_eq!(ends("opaque", Some(60.0)), (59_000_000_007, 62_000_000_007));
+        assert_eq!(ends("opaque", None), (4_000_000_007, 7_000_000_007));
     }
 }

@@ -8,9 +8,10 @@ use std::sync::{Arc, Barrier};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
+use super::found::Found;
 use super::plan::{Pacer, Purpose, StopRule, uniform};
 use super::recorder::{Failure, IntervalSamples};
-use super::sampled::Sample;
+use super::sampled::Look;
 use super::script::{Role, Script, Spoil};
 use super::session::{Session, Sessions};
 use crate::record::Accounting;
@@ -56,6 +57,11 @@ pub(crate) struct Shared<'a> {
     pub protocol: Protocol,
     /// Replies per second that the verifier is given, all loops together.
     pub sample: u32,
+    /// Control operations as a share of the load; none at zero.
+    pub control: f64,
+    /// The claim that names the user, and its hash in the tokens of the load's own user where that is known.
+    pub subject_claim: String,
+    pub subject: Option<u64>,
     /// Set once, after all connections stand.
     pub start: AtomicU64,
     pub ready: Barrier,
@@ -111,8 +117,16 @@ pub(crate) struct Chore {
     pub refresh: Option<Vars>,
 }
 
+/// When tokens were asked for and received, on the clock of [`crate::clock::mono`]. A server counts their lifetime from a
+/// moment between the two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exchanged {
+    pub sent: Nanos,
+    pub received: Nanos,
+}
+
 /// What came of a chore.
-pub(crate) type Renewed = (u32, Option<Issued>);
+pub(crate) type Renewed = (u32, Option<(Issued, Exchanged)>);
 
 /// What a loop hands back.
 #[derive(Debug, Default)]
@@ -133,6 +147,8 @@ pub(crate) struct Done {
     pub again: u64,
     /// Connections opened while it was recorded.
     pub opened: u64,
+    /// What must not have been accepted and was.
+    pub found: Found,
 }
 
 impl Done {
@@ -152,7 +168,7 @@ pub(crate) struct Lines {
     pub chores: SyncSender<Chore>,
     pub renewed: Receiver<Renewed>,
     /// To the verifier, where there is one.
-    pub samples: Option<SyncSender<Sample>>,
+    pub samples: Option<SyncSender<Look>>,
 }
 
 /// CPU time of this thread.

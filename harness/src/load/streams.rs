@@ -388,6 +388,7 @@ impl<'a> Driver<'a> {
             session: choice.session,
             spoil: choice.spoil,
             expired: choice.expired,
+            ended: choice.ended,
             again: 0,
             connect: None,
             tls: None,
@@ -411,7 +412,8 @@ impl<'a> Driver<'a> {
             return self.fail(at, Failure::Wire(error.kind()), &error);
         }
         line.busy += 1;
-        let choice = Choice { session: flight.session, spoil: flight.spoil, expired: flight.expired };
+        let choice =
+            Choice { session: flight.session, spoil: flight.spoil, expired: flight.expired, ended: flight.ended };
         if let Err(error) = self.ledger.assemble(&flight.arrival, &choice, &mut self.out) {
             return self.fail(at, Failure::NoToken, &error);
         }

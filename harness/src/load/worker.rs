@@ -295,6 +295,7 @@ impl<'a> Worker<'a> {
             session: choice.session,
             spoil: choice.spoil,
             expired: choice.expired,
+            ended: choice.ended,
             again: 0,
             connect: None,
             tls: None,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Grade;
+
 /// One load in one topology.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LoadRecord {
@@ -37,18 +39,99 @@ pub struct LoadRecord {
     pub distinct_token_ratio: Option<f64>,
     /// The interval log beside `run.json`, relative to the run's folder.
     pub hlog: Option<String>,
-    /// Findings of the sampled verifier under load, in words, each with its first moment after recording began.
+    /// What was wrong under load, the earliest first.
     #[serde(default)]
-    pub findings: Vec<String>,
-    /// Exchanges that the sampled verifier looked at.
+    pub findings: Vec<LoadFinding>,
+    /// Tokens whose claims were looked at: all that the load was given, as far as there was room.
+    #[serde(default)]
+    pub looked_at: u64,
+    /// Exchanges that were taken whole.
+    #[serde(default)]
+    pub sampled: u64,
+    /// Tokens of those whose signature was verified.
     #[serde(default)]
     pub verified: u64,
+    /// Operations beside the load that ask for what must be refused; absent where there were to be none.
+    #[serde(default)]
+    pub controls: Option<ControlsRecord>,
     /// What a search for the highest rate found; this load is then the one at that rate.
     #[serde(default)]
     pub found: Option<FoundRecord>,
     /// The threshold whose miss ended the load early.
     #[serde(default)]
     pub aborted_by: Option<String>,
+}
+
+/// One thing that was wrong under load, by the check that it belongs to. The check's own record carries its grade into
+/// every report; this is its place in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Told")]
+pub struct LoadFinding {
+    /// Id of the check in the catalogue.
+    pub check: String,
+    /// The operation, `control` before it where it was a control operation.
+    pub operation: String,
+    /// The first sighting, seconds after recording began.
+    pub first_s: f64,
+    /// Sightings.
+    pub times: u64,
+    /// What had to be.
+    pub expected: String,
+    /// What the first sighting saw.
+    pub seen: String,
+    /// What it means; absent where the check was left out.
+    pub grade: Option<Grade>,
+}
+
+/// A finding as it stands in a record; one sentence in records of versions before 0.2.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Told {
+    Sentence(String),
+    Whole {
+        check: String,
+        operation: String,
+        first_s: f64,
+        times: u64,
+        expected: String,
+        seen: String,
+        #[serde(default)]
+        grade: Option<Grade>,
+    },
+}
+
+impl From<Told> for LoadFinding {
+    fn from(told: Told) -> LoadFinding {
+        match told {
+            Told::Sentence(seen) => LoadFinding {
+                check: String::new(),
+                operation: String::new(),
+                first_s: 0.0,
+                times: 1,
+                expected: String::new(),
+                seen,
+                grade: None,
+            },
+            Told::Whole { check, operation, first_s, times, expected, seen, grade } => {
+                LoadFinding { check, operation, first_s, times, expected, seen, grade }
+            }
+        }
+    }
+}
+
+/// Operations beside a load that ask for what must be refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ControlsRecord {
+    /// The share of the load that was asked for, 0 to 1.
+    pub share: f64,
+    /// Exchanges altogether.
+    pub exchanges: u64,
+    /// Exchanges by kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// Exchanges whose answer said nothing: limits, server errors, timeouts.
+    pub unanswered: u64,
+    /// What could not be tried, and why.
+    pub left_out: Vec<String>,
 }
 
 /// The highest rate at which every threshold held.

@@ -13,8 +13,8 @@ pub use comparison::{Answer, ComparisonRecord, ControlRecord, QuantileRecord, Sh
 pub use environment::{Environment, ProcessRecord, ProcessSample, TopologyRecord};
 pub use grade::{ExitCode, Grade, grade};
 pub use load::{
-    Accounting, CertificateRecord, ErrorCount, FoundRecord, HistogramRecord, LoadRecord, OperationRecord, SecondRecord,
-    TryRecord,
+    Accounting, CertificateRecord, ControlsRecord, ErrorCount, FoundRecord, HistogramRecord, LoadFinding, LoadRecord,
+    OperationRecord, SecondRecord, TryRecord,
 };
 pub use redact::{Redactor, fingerprint, harmless};
 pub use store::{RunDir, StoreError, load};

@@ -286,8 +286,15 @@ fn loads(report: &Report<'_>, paint: Paint, out: &mut String) {
         for doubt in &c.doubts {
             let _ = writeln!(out, "    {} {}", paint.warn("doubt"), safe(doubt));
         }
+        if let Some(looked_at) = words::looked_at(load) {
+            let _ = writeln!(out, "    {}", paint.dim(&safe(&looked_at)));
+        }
         for finding in &load.findings {
-            let _ = writeln!(out, "    {} {}", paint.warn("under load"), safe(finding));
+            let word = finding.grade.map_or_else(
+                || paint.warn("under load"),
+                |grade| paint.grade(grade, &format!("{} under load", words::grade(grade))),
+            );
+            let _ = writeln!(out, "    {word} {}", safe(&words::under_load(finding)));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Which words and figures do all renderers share?
 
-use crate::record::{Answer, Grade, HistogramRecord, Level, QuantileRecord, ThresholdOutcome, TopologyRecord};
+use crate::record::{
+    Answer, Grade, HistogramRecord, Level, LoadFinding, LoadRecord, QuantileRecord, ThresholdOutcome, TopologyRecord,
+};
 use crate::stats;
 use crate::units::Nanos;
 
@@ -157,6 +159,37 @@ pub fn grade_meaning(grade: Grade) -> &'static str {
         Grade::Inconclusive => "tried, but the controls did not hold or the sample was too small",
         Grade::HarnessError => "a fault of Assay, not of the target",
     }
+}
+
+/// A finding under load, without its grade: `refresh-race at 1.2 s, control refresh: 2 of 4 (3 times)`.
+pub fn under_load(finding: &LoadFinding) -> String {
+    if finding.check.is_empty() {
+        return finding.seen.clone();
+    }
+    let times = if finding.times == 1 { String::new() } else { format!(" ({} times)", count(finding.times)) };
+    format!("{} at {:.1} s, {}: {}{times}", finding.check, finding.first_s, finding.operation, finding.seen)
+}
+
+/// What was looked at under load beside times; nothing where there was nothing to look at.
+pub fn looked_at(load: &LoadRecord) -> Option<String> {
+    let mut parts = Vec::new();
+    if load.sampled + load.looked_at > 0 {
+        parts.push(format!(
+            "claims of {} looked at, {} verified of {} sampled",
+            plural(load.looked_at as usize, "new token"),
+            plural(load.verified as usize, "signature"),
+            plural(load.sampled as usize, "exchange")
+        ));
+    }
+    if let Some(controls) = &load.controls {
+        let silent = match controls.unanswered {
+            0 => String::new(),
+            n => format!(" ({} said nothing)", count(n)),
+        };
+        parts.push(format!("{}{silent}", plural(controls.exchanges as usize, "control operation")));
+        parts.extend(controls.left_out.iter().map(|what| format!("not tried: {what}")));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// Every grade, most serious first; the order of findings.

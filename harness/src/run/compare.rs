@@ -183,6 +183,7 @@ fn drive_round(
         rate: Some(rate),
         seed: Some(seed),
         full_speed: false,
+        control: None,
     };
     let drive = |arm: &mut Armed| -> Result<Driving, RunError> {
         let driven = wheel.drive(arm, turn)?;

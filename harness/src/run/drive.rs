@@ -32,6 +32,8 @@ pub(super) struct Turn {
     /// Closed, as fast as it goes.
     pub full_speed: bool,
     pub seed: Option<u64>,
+    /// Replaces the share of control operations.
+    pub control: Option<f64>,
 }
 
 impl<'a> Wheel<'a> {
@@ -54,7 +56,8 @@ impl<'a> Wheel<'a> {
 
     /// Drives one turn, with sessions prepared before if there are none yet.
     pub fn drive(&self, arm: &mut Armed, turn: Turn) -> Result<Driven, RunError> {
-        self.with(arm, turn, load::drive)
+        // What is compared must not be disturbed by what stands beside it.
+        self.with(arm, Turn { control: Some(0.0), ..turn }, load::drive)
     }
 
     fn with(
@@ -81,6 +84,7 @@ impl<'a> Wheel<'a> {
             warmup: turn.warmup,
             rate: turn.rate,
             full_speed: turn.full_speed,
+            control: turn.control,
             cpus: Some(&self.cpus),
             own_cpus: self.apart && arm.started,
             redactor: self.redactor,

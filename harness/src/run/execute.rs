@@ -13,6 +13,7 @@ use super::error::RunError;
 use super::event::Event;
 use super::plan::{Step, plan};
 use super::thresholds::{Judged, judge};
+use super::under_load::grade_findings;
 use crate::clock;
 use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
@@ -238,6 +239,7 @@ impl State {
         let thresholds: Vec<Threshold> = ask.scenario.thresholds.iter().filter_map(|t| t.parse().ok()).collect();
         let wheel = Wheel::new(ask, &workload, &redactor, &self.cpus);
         let mut driven = wheel.drive_held(arm, &thresholds)?;
+        grade_findings(&mut self.run.checks, &mut driven.record, &arm.target, &redactor).map_err(RunError::Usage)?;
         self.say_of_load(ask, &driven.record);
         let file = format!("load-{}.hlog", arm.name);
         let mut text = Vec::new();
@@ -270,9 +272,6 @@ impl State {
 
     /// What a load found beside its numbers.
     fn say_of_load(&mut self, ask: &Ask<'_>, load: &LoadRecord) {
-        for finding in &load.findings {
-            self.warn(ask, Warning::new("under-load", format!("under load: {finding}")).at(&load.topology));
-        }
         if load.accounting.failed + load.accounting.timed_out > 0 {
             let warning = Warning::new("failed-requests", mishaps(load)).at(&load.topology);
             self.warn(ask, warning.hint("a threshold such as `failed.ratio < 0.1%` makes it count"));

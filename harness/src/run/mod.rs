@@ -16,6 +16,7 @@ mod plan;
 mod preflight;
 mod schedule;
 mod thresholds;
+mod under_load;
 mod vocabulary;
 
 pub use ask::Ask;

@@ -223,6 +223,11 @@ pub struct Workload {
     /// Replies per second that are verified while the load runs (signature, claims, lifetime, unique `jti`); 0: none.
     #[serde(default = "default_sample")]
     pub sample: u32,
+    /// Control operations as a share of the load's requests: expired, tampered, used and revoked tokens that must be
+    /// refused, and users who must not be mixed up. Every kind comes at least once, and at most 50 are sent in a second;
+    /// 0: none.
+    #[serde(default = "default_control")]
+    pub control: Ratio,
 }
 
 impl Workload {
@@ -262,6 +267,10 @@ fn default_arrival() -> Arrival {
 }
 fn default_sample() -> u32 {
     20
+}
+
+fn default_control() -> Ratio {
+    Ratio(0.01)
 }
 
 fn default_stages() -> Vec<Stage> {

@@ -41,6 +41,8 @@ const MAX_USERS: u32 = 100_000;
 const MAX_SPIKE: f64 = 1000.0;
 /// Shortest period of a wave: shorter ones are a rate, not a wave.
 const MIN_PERIOD: std::time::Duration = std::time::Duration::from_millis(100);
+/// Most control operations, as a share of the load.
+const MAX_CONTROL: f64 = 0.2;
 /// Most streams of one HTTP/2 connection.
 const MAX_STREAMS: u32 = 1000;
 /// Most sessions of a population.
@@ -364,6 +366,11 @@ impl Look<'_> {
         }
         if load.timeout.0.is_zero() {
             self.add(self.value(&["load", "timeout"]), "expected a deadline above zero, saw 0s", None);
+        }
+        if load.control.0 > MAX_CONTROL {
+            let place = self.value(&["load", "control"]);
+            let hint = Some("they stand beside the load, and must not become it".to_owned());
+            self.add(place, format!("expected at most 20% control operations, saw {}", load.control), hint);
         }
         if load.connections == Some(0) {
             self.add(self.value(&["load", "connections"]), "expected at least one connection, saw 0", None);

@@ -276,6 +276,7 @@ fn drive_known(
         protocol: Protocol::Http1,
         streams: 1,
         sample: 0,
+        control: 0.0,
     };
     let plan = Plan {
         scripts: vec![Script::fixed("get", REQUEST, 200)],

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::nice;
-use crate::record::{Answer, ComparisonRecord, LoadRecord, QuantileRecord, WindowRecord};
+use crate::record::{Answer, ComparisonRecord, LoadFinding, LoadRecord, QuantileRecord, WindowRecord};
 use crate::report::svg::{Frame, Scale, area, band, dot, drawing, line, segment, span, words_at, x_axis, y_axis};
 use crate::report::{Curve, Report, words};
 use crate::stats;
@@ -157,10 +157,22 @@ pub fn over_time(report: &Report<'_>, id: &str, operation: &str) -> Markup {
             }
             (line(&medians, &class(*index)))
         }
+        @for (index, finding) in wrong(report) {
+            @let at = x.at(finding.first_s.min(last));
+            (dot(at, frame.y().1 + 5.0, 3.4, &class(index), &words::under_load(finding)))
+        }
     };
     let tail = if p99 { "99th percentile" } else { "slowest request" };
-    let description = format!("median and {tail} of each of {} seconds, by topology", last + 1.0);
+    let seen: Vec<String> = wrong(report).map(|(_, f)| words::under_load(f)).collect();
+    let seen = if seen.is_empty() { String::new() } else { format!("; wrong under load: {}", seen.join("; ")) };
+    let description = format!("median and {tail} of each of {} seconds, by topology{seen}", last + 1.0);
     drawing(id, &frame, &format!("Response time of {operation} over time"), &description, content)
+}
+
+/// What was wrong under load, with its topology's index.
+fn wrong<'a>(report: &'a Report<'_>) -> impl Iterator<Item = (usize, &'a LoadFinding)> {
+    let of = |load: &'a LoadRecord| load.findings.iter().map(|f| (report.index(&load.topology), f));
+    report.run.loads.iter().flat_map(of)
 }
 
 fn second_ticks(x: &Scale) -> Vec<(f64, String)> {

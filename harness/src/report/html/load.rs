@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{badge, charts, nice, scrolling, topology};
+use super::{badge, charts, nice, scrolling, tone, topology};
 use crate::record::{LoadRecord, OperationRecord, ThresholdOutcome};
 use crate::report::{Report, words};
 
@@ -131,9 +131,13 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                 (errors(load))
                 (phases(load))
                 @if !load.findings.is_empty() {
-                    p class="label" { "Seen by the sampled verifier under load" }
-                    ul { @for f in &load.findings { li { (f) } } }
+                    p class="label" { "Wrong under load" }
+                    ul { @for f in &load.findings { li {
+                        @if let Some(grade) = f.grade { (badge(tone(grade), words::grade(grade))) " " }
+                        (words::under_load(f))
+                    } } }
                 }
+                @if let Some(looked_at) = words::looked_at(load) { p class="aside" { (looked_at) } }
             }
         }
     }

@@ -130,7 +130,10 @@ fn load(random: &mut Random, topology: &str, hop_ns: f64, failed: u64) -> LoadRe
         distinct_token_ratio: Some(0.0497),
         hlog: Some(format!("load-{topology}.hlog")),
         findings: Vec::new(),
-        verified: 400,
+        looked_at: 1000,
+        sampled: 400,
+        verified: 90,
+        controls: None,
         found: None,
         aborted_by: None,
     }

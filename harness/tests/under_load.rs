@@ -1,0 +1,110 @@
+//! Does a load find what only shows, or also shows, while a server is busy? Each flaw of the reference server, driven for
+//! some seconds; and the server without any.
+
+#[path = "kit/servers.rs"]
+mod servers;
+
+use serde_json::{Value, json};
+use servers::{Serve, assay, said};
+
+/// A load of a few seconds against `assay serve` with these arguments: the record, and the exit code.
+fn driven(arguments: &[&str], load: &Value) -> (Value, Option<i32>, String) {
+    let serve = [&["--hash", "none"], arguments].concat();
+    let server = Serve::start(&serve);
+    let folder = tempfile::tempdir().expect("a folder");
+    let variant = arguments.iter().find_map(|a| a.strip_prefix("--alg=")).map(str::to_lowercase);
+    let scenario = json!({
+        "name": "under-load", "target": "reference", "variant": variant,
+        "topologies": {"bare": {"url": server.url}}, "load": load, "reports": ["json", "junit", "sarif", "html"],
+    });
+    std::fs::write(folder.path().join("s.yaml"), scenario.to_string()).expect("written");
+    let output = assay(folder.path(), &["run", "s.yaml", "--out", "out"]);
+    let text = said(&output);
+    let run = std::fs::read_dir(folder.path().join("out")).expect(&text).flatten().next().expect("a run").path();
+    let record = serde_json::from_slice(&std::fs::read(run.join("run.json")).expect("read")).expect("JSON");
+    if output.status.code() == Some(1) {
+        for (file, word) in
+            [("junit.xml", "<failure"), ("report.sarif", "\"level\": \"error\""), ("report.html", "under-load")]
+        {
+            let shown = std::fs::read_to_string(run.join(file)).expect("a report");
+            assert!(shown.contains(word) && shown.contains("first "), "{file} does not show it:\n{text}");
+        }
+    }
+    (record, output.status.code(), text)
+}
+
+fn load(seconds: &str) -> Value {
+    json!({
+        "arrival": {"open": {"rate": "150/s"}}, "stages": [{"hold": seconds}], "warmup": "500ms",
+        "mix": {"issue": 1, "refresh": 3, "access": 6}, "tokens": {"sessions": 40}, "connections": 16,
+    })
+}
+
+fn found(record: &Value) -> Vec<(String, f64)> {
+    let findings = record["loads"][0]["findings"].as_array().expect("findings");
+    let one = |f: &Value| (f["check"].as_str().unwrap_or_default().to_owned(), f["first_s"].as_f64().unwrap_or(-1.0));
+    findings.iter().map(one).collect()
+}
+
+/// The flaw's finding is seen, graded, and ends with exit code 1.
+fn shows(flaw: &str, more: &[&str], check: &str) {
+    let arguments = [&["--flaw", flaw], more].concat();
+    let (record, code, text) = driven(&arguments, &load("4s"));
+    let seen = found(&record);
+    let at = seen.iter().find(|(id, _)| id == check).map(|(_, at)| *at);
+    assert!(at.is_some_and(|at| (0.0..=4.5).contains(&at)), "{flaw}: {check} is not in {seen:?}\n{text}");
+    assert_eq!(code, Some(1), "{flaw}\n{text}");
+    let graded = record["checks"].as_array().expect("checks").iter().find(|c| c["id"] == check).cloned();
+    assert_eq!(graded.map(|c| c["grade"].clone()), Some(json!("violation")), "{flaw}");
+    assert!(text.contains("violation under load"), "{flaw}\n{text}");
+}
+
+#[test]
+fn a_clean_server_is_found_clean() {
+    for arguments in [&[][..], &["--alg=ES256"]] {
+        let (record, code, text) = driven(arguments, &load("4s"));
+        assert_eq!((found(&record), code), (Vec::new(), Some(0)), "{text}");
+        let load = &record["loads"][0];
+        let count = |key: &str| load[key].as_u64().unwrap_or_default();
+        assert!(count("looked_at") > 50 && count("verified") > 3, "{load}");
+        assert!(count("verified") <= count("sampled"));
+        let controls = &load["controls"];
+        assert_eq!((controls["unanswered"].as_u64(), controls["left_out"].clone()), (Some(0), json!([])), "{controls}");
+        let kinds = controls["kinds"].as_object().expect("kinds");
+        assert_eq!(kinds.len(), 7, "{kinds:?}");
+        assert!(controls["exchanges"].as_u64().is_some_and(|n| (36..=250).contains(&n)), "{controls}");
+        assert_eq!(count("failed"), 0, "{text}");
+    }
+}
+
+#[test]
+fn what_must_be_refused_is_found_to_be_accepted() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| shows("check-then-act", &[], "refresh-race"));
+        scope.spawn(|| shows("rotate-without-revoke", &[], "refresh-old-rejected"));
+        scope.spawn(|| shows("lazy-denylist", &[], "revoke-latency"));
+        scope.spawn(|| shows("silent-noop", &[], "revoke-effective"));
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| shows("ignore-exp", &[], "time-exp-rejected"));
+        scope.spawn(|| shows("skip-verify", &[], "sig-tamper"));
+    });
+}
+
+#[test]
+fn users_that_are_mixed_up_are_found() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| shows("shared-state-login", &[], "issue-identity-load"));
+        scope.spawn(|| shows("shared-state-refresh", &[], "refresh-identity-load"));
+        scope.spawn(|| shows("connection-user", &[], "bearer-conn-bleed"));
+    });
+}
+
+#[test]
+fn tokens_that_repeat_are_found() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| shows("jti-from-clock", &[], "issue-unique-load"));
+        scope.spawn(|| shows("fixed-k", &["--alg=ES256"], "issue-unique-load"));
+        scope.spawn(|| shows("copy-iat", &[], "refresh-basic"));
+    });
+}
