@@ -10,6 +10,9 @@ use assay::scenario::Conformance;
 use assay::target::{Target, load};
 use reference_server::{Algorithm, Config, FlawSet, Hash};
 
+#[path = "kit/live.rs"]
+mod live;
+
 /// A reference server on a free port, ended with its runtime.
 struct Server {
     url: String,
@@ -41,9 +44,14 @@ fn config(alg: &str, flaws: &[&str]) -> Config {
     }
 }
 
+fn has(config: &Config, flaw: &str) -> bool {
+    config.flaws.has(flaw.parse().unwrap())
+}
+
 /// The checks of these families against a server, by id.
 fn examined(config: Config) -> BTreeMap<String, CheckRecord> {
     let alg = config.algorithm.name;
+    let flaws: Vec<&str> = reference_server::flaws().iter().map(|f| f.name).filter(|f| has(&config, f)).collect();
     let server = serve(config);
     let variant = (alg != "HS256").then(|| alg.to_ascii_lowercase());
     let profile = load("reference", variant.as_deref(), Path::new(".")).unwrap();
@@ -65,7 +73,35 @@ fn examined(config: Config) -> BTreeMap<String, CheckRecord> {
         cancel: &cancel,
     })
     .unwrap();
+    let written = [serde_json::to_string(&findings.checks).unwrap()];
+    let alive = live::live_tokens(&written, &live::key(&target));
+    assert!(alive.is_empty(), "{alg}, {flaws:?}: the record holds {} live tokens: {}", alive.len(), alive[0]);
     findings.checks.into_iter().map(|c| (c.id.clone(), c)).collect()
+}
+
+#[test]
+fn a_live_token_in_a_record_is_found_by_whoever_looks() {
+    let key = assay::jose::SigningKey::secret(&b"a key that is only known here, of 32 bytes"[..]);
+    let row = assay::jose::algorithm("HS256").unwrap();
+    let blank = assay::jose::Forge::of("e30.e30.AA").unwrap();
+    let forge = blank.header("alg", "HS256").claim("sub", "alice").claim("exp", 4_102_444_800_u64);
+    let token = forge.sign(&key, row, &mut rand::rng()).unwrap().token();
+    let parts: Vec<&str> = token.split('.').collect();
+    let (h, p, s) = (parts[0], parts[1], parts[2]);
+    let member = format!(r#"{{"payload":"{p}","protected":"{h}","signature":"{s}"}}"#);
+    let inside = serde_json::json!({"evidence": [{"request": serde_json::json!({"token": member}).to_string()}]});
+    for text in [
+        token.clone(),
+        member.clone(),
+        inside.to_string(),
+        member.replace('"', "%22"),
+        format!("{h}.{p}.{}\\r\\n{}", &s[..20], &s[20..]),
+        format!("{}\r\n{}.{p}.{s}", &h[..9], &h[9..]),
+        token.replace('.', "\\u002e"),
+    ] {
+        assert!(live::finds(&text, &token, &key.verifying_key()), "not found in {text}");
+    }
+    assert!(!live::finds(&format!("{h}.{p}"), &token, &key.verifying_key()));
 }
 
 #[test]
