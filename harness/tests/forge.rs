@@ -1,27 +1,28 @@
 //! Does the curl line of a finding show the finding again when it is pasted into a shell?
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
 use assay::conformance::{Examination, Selection, catalogue, examine};
 use assay::launch::{LaunchOptions, Launcher, Start};
 use assay::record::{Evidence, Redactor, Verdict};
+use assay::run::preflight;
 use assay::scenario::Topology;
-use assay::target::{Target, load};
+use assay::target::{Asked, Profile, load};
 use serde_json::json;
 
 const ASSAY: &str = env!("CARGO_BIN_EXE_assay");
 
-/// What some checks find on a server with a flaw, and the shell lines that show it.
-fn findings(flaw: &str, only: &[&str], then: impl Fn(&Evidence)) -> usize {
+/// What some checks find on a server with a flaw, told to `then`, and how many exchanges show it. `how` speaks to the
+/// server.
+fn findings_by(flaw: &str, only: &[&str], how: &Profile, then: impl Fn(&Evidence)) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let options = LaunchOptions { logs: folder.path().join("logs"), assay: PathBuf::from(ASSAY), cpus: None };
     let chain: Topology =
         serde_json::from_value(json!([{"reference-server": {"flaw": flaw, "hash": "none"}}])).unwrap();
     let running = Launcher::new(options).up("bare", &chain, &Start::plain(folder.path())).unwrap();
-    let profile = load("reference", None, Path::new(".")).unwrap();
-    let target = Target::new(profile, running.url(), running.admin_url(), &[]).unwrap();
+    let target = preflight("bare", how, running.url(), running.admin_url(), &[]).unwrap();
     let selection = Selection::new(&serde_json::from_value(json!({"only": only})).unwrap(), catalogue()).unwrap();
     let found = examine(&Examination {
         target: &target,
@@ -35,24 +36,39 @@ fn findings(flaw: &str, only: &[&str], then: impl Fn(&Evidence)) -> usize {
         cancel: &AtomicBool::new(false),
     })
     .unwrap();
-    let mut shown = 0;
-    for record in found.checks.iter().filter(|c| c.verdict == Verdict::Fail) {
-        for evidence in &record.evidence {
-            then(evidence);
-            shown += 1;
-        }
-    }
-    shown
+    let evidence = found.checks.iter().filter(|c| c.verdict == Verdict::Fail).flat_map(|c| &c.evidence);
+    evidence.filter(|evidence| evidence.curl.is_some()).inspect(|evidence| then(evidence)).count()
 }
 
-/// Pastes a line into a shell that finds `assay` where we have built it.
-fn pasted(lines: &str) -> String {
+fn findings(flaw: &str, only: &[&str], then: impl Fn(&Evidence)) -> usize {
+    findings_by(flaw, only, &load("reference", None, Path::new(".")).unwrap(), then)
+}
+
+/// Pastes lines into a shell that finds `assay` where we have built it, and knows these variables.
+fn shell(lines: &str, variables: &[(&str, &str)]) -> Output {
     let folder = Path::new(ASSAY).parent().unwrap().display().to_string();
     let path = format!("{folder}:{}", std::env::var("PATH").unwrap_or_default());
-    let output = Command::new("sh").args(["-c", lines]).env("PATH", path).env("PASSWORD", "correct-horse-9").output();
-    let output = output.unwrap();
+    let mut shell = Command::new("sh");
+    for name in ["PASSWORD", "SECOND_PASSWORD", "CLIENT_SECRET", "SECOND_CLIENT_SECRET", "ASSAY_PASSWORD"] {
+        shell.env_remove(name);
+    }
+    shell.args(["-c", lines]).env("PATH", path).envs(variables.iter().copied()).output().unwrap()
+}
+
+/// What the lines print where the reader has set what they say.
+fn pasted(lines: &str) -> String {
+    let output = shell(lines, &[("PASSWORD", "correct-horse-9"), ("SECOND_CLIENT_SECRET", "assay-two-secret")]);
     assert!(output.status.success(), "{lines}\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Pasted, the line is answered as in the record.
+#[track_caller]
+fn shows_again(evidence: &Evidence) {
+    let curl = evidence.curl.as_deref().unwrap();
+    assert!(!curl.contains("eyJ") && !curl.contains("<redacted>"), "a secret, or a hole, in {curl}");
+    let (answer, before) = (pasted(curl), evidence.response.as_deref().unwrap_or_default());
+    assert_eq!(status(&answer), status(before), "{curl}\nthen: {before}\nnow: {answer}");
 }
 
 fn status(head: &str) -> &str {
@@ -74,16 +90,52 @@ fn a_pasted_curl_line_shows_the_finding_again() {
         ("crash-exp", "type-exp-other"),
         ("silent-noop", "revoke-effective"),
         ("crash-deleted", "claim-sub-unknown"),
+        // A password in other letter case, a login's own line, and a refresh token that its use would use up.
+        ("any-password", "issue-bad-credentials"),
+        ("cacheable-token", "issue-no-store"),
+        ("rotate-without-revoke", "refresh-old-rejected"),
+        ("copy-iat", "refresh-basic"),
+        // Tokens that a JSON body has to escape: line ends, and JSON inside of JSON.
+        ("lenient-b64", "struct-b64-junk"),
+        ("accept-json-jws", "struct-json-serialization"),
+        ("verify-json-read-compact", "struct-polyglot"),
+        // Tokens that lead to a listener of ours.
+        ("follow-jku", "sig-remote-key"),
     ] {
-        let shown = findings(flaw, &[only], |evidence| {
-            let Some(curl) = &evidence.curl else { return };
-            assert!(!curl.contains("eyJ"), "a token in {curl}");
-            let answer = pasted(curl);
-            let before = evidence.response.as_deref().unwrap_or_default();
-            assert_eq!(status(&answer), status(before), "{curl}\nthen: {before}\nnow: {answer}");
-        });
+        let shown = findings(flaw, &[only], shows_again);
         assert!(shown > 0, "{flaw}: nothing was found to be shown again");
     }
+}
+
+#[test]
+fn a_line_for_a_second_client_takes_its_secret_from_a_variable() {
+    let oauth = load("reference-oauth", None, Path::new(".")).unwrap();
+    let shown = findings_by("unbound-rt", &["claim-client-binding"], &oauth, |evidence| {
+        let curl = evidence.curl.as_deref().unwrap();
+        assert!(curl.starts_with(": \"${SECOND_CLIENT_SECRET:?set it to the secret of assay-two}\"\n"), "{curl}");
+        assert!(curl.contains("-u assay-two:\"$SECOND_CLIENT_SECRET\""), "{curl}");
+        shows_again(evidence);
+    });
+    assert!(shown > 0, "nothing was found");
+}
+
+#[test]
+fn who_was_named_on_the_command_line_is_named_in_the_lines_and_the_password_is_asked_for() {
+    let mut profile = load("reference", None, Path::new(".")).unwrap();
+    profile.user = profile.second_user.take();
+    profile.asked = Asked { login: true, password: true };
+    let shown = findings_by("no-type-check", &["claim-refresh-as-access"], &profile, |evidence| {
+        let curl = evidence.curl.as_deref().unwrap();
+        assert!(curl.contains("ASSAY_PASSWORD=\"$PASSWORD\" assay forge ") && curl.contains(" --user bob"), "{curl}");
+        shows_again(evidence);
+        let unset = shell(curl, &[]);
+        let told = String::from_utf8_lossy(&unset.stderr).into_owned();
+        assert!(!unset.status.success() && told.contains("PASSWORD: set it to the password of bob"), "{told}");
+        let wrong = shell(curl, &[("PASSWORD", "not-the-password-of-bob")]);
+        let answer = String::from_utf8_lossy(&wrong.stdout).into_owned();
+        assert_ne!(status(&answer), "200", "the password is not taken from the variable: {answer}");
+    });
+    assert!(shown > 0, "nothing was found");
 }
 
 #[test]

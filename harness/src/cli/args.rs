@@ -1,5 +1,6 @@
 //! Which arguments do several commands share?
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -164,13 +165,18 @@ pub struct CheckArgs {
 #[command(after_help = "\
 Examples:
   TOKEN=$(assay forge sig-alg-none/None --target http://127.0.0.1:8080 --profile reference)
-  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/hello/")]
+  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/hello/
+  assay forge sig-remote-key/jku --target http://127.0.0.1:8080 --profile reference -- \\
+    sh -c 'curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/hello/'")]
 pub struct ForgeArgs {
     /// The check, or one variant of it: `sig-alg-none/None`
     #[arg(value_name = "CHECK[/VARIANT]")]
     pub check: String,
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Run this with the token in TOKEN, while what the token leads to is served, instead of printing the token
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Arguments of `assay load`.

@@ -6,6 +6,7 @@ mod carry;
 mod check;
 mod compare;
 mod completions;
+mod escape;
 mod explain;
 mod forge;
 mod guard;
@@ -96,6 +97,9 @@ pub enum Command {
     /// Stand above a process and end its whole tree with us
     #[command(hide = true)]
     Guard(guard::Args),
+    /// Write a text as JSON, a form or a query has it
+    #[command(hide = true)]
+    Escape(escape::Args),
 }
 
 /// Why a command ended without a result.
@@ -148,6 +152,7 @@ pub fn dispatch(command: Command, global: &Global) -> Done {
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
         Command::Proxy(args) => Err(Failure::Said(proxy::run(args, global))),
+        Command::Escape(args) => escape::run(&args),
         Command::Guard(args) => Err(Failure::Said(Exit::from(guard::run(args)))),
     }
 }

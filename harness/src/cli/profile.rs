@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use assay::scenario::{Running, Scenario, Topologies, Topology, suggestion};
-use assay::target::{self, Profile, User};
+use assay::target::{self, Asked, Profile, User};
 
 use super::args::ProfileArgs;
 use super::{Failure, Global};
@@ -21,6 +21,7 @@ pub fn of_flags(how: &ProfileArgs) -> Result<Profile, Failure> {
 
 /// A profile with the user of the command line.
 pub fn with_flags(mut profile: Profile, how: &ProfileArgs) -> Result<Profile, Failure> {
+    profile.asked = Asked { login: how.user.is_some(), password: how.password.is_some() };
     match (&how.user, &how.password) {
         (None, None) => {}
         (Some(login), Some(password)) => {

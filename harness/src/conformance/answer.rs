@@ -24,6 +24,10 @@ pub struct Answer {
     pub reply: Option<Reply>,
     /// What it means.
     pub axis: Axis,
+    /// It was one of several at the same time.
+    pub raced: bool,
+    /// Its number among the check's exchanges that may have used their token up, where it is one.
+    pub used: Option<u64>,
     /// Just before the first byte was sent (monotonic).
     pub sent: Nanos,
     /// Just after the last byte was received, or the attempt was given up (monotonic).

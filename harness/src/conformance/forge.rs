@@ -9,7 +9,7 @@ use crate::target::Target;
 use super::calibrate;
 use super::descriptor::Check;
 use super::engine::{capabilities, redactor};
-use super::probe::{Probe, Stop};
+use super::probe::{Forged, Probe, Stop, Wanted};
 use super::session::Session;
 
 /// Why there is no token.
@@ -27,7 +27,8 @@ pub enum ForgeError {
 }
 
 /// Makes the token that a check sends: that of a variant, or the first one. What the check does to the target before
-/// it has the token (a login, a revocation) is done.
+/// it has the token (a login, a revocation) is done. `then` is told of the token while all that the check has set up for
+/// it, such as a listener that it leads to, is still there.
 ///
 /// # Errors
 /// See [`ForgeError`].
@@ -36,7 +37,51 @@ pub fn forge(
     check: &'static Check,
     variant: Option<&str>,
     cancel: &AtomicBool,
+    then: &dyn Fn(&str),
 ) -> Result<String, ForgeError> {
+    let quiet = |_: &str| {};
+    let first = Wanted { variant: variant.unwrap_or_default(), then, before: None };
+    let (ended, forged) = attempt(target, check, first, cancel)?;
+    // What a refresh or a revocation has used up shows nothing again: another one is made, up to where it was used.
+    if let (false, Some(_), Some(number)) = (matches!(ended, Err(Stop::Captured(_))), &forged.token, forged.used_by) {
+        let again = Wanted { then: &quiet, before: Some(number), ..first };
+        if let (Err(Stop::Captured(token)), _) = attempt(target, check, again, cancel)? {
+            then(&token);
+            return Ok(token);
+        }
+    }
+    let blank = || {
+        let what = variant.map_or_else(|| check.id.to_owned(), |v| format!("{}/{v}", check.id));
+        ForgeError::NoToken(format!("{what} sends no token that could be made beforehand, or found nothing this time"))
+    };
+    match (ended, forged.token) {
+        (Err(Stop::Captured(token)), _) => Ok(token),
+        (_, Some(token)) => {
+            then(&token);
+            Ok(token)
+        }
+        (Err(Stop::Skip(reason)), None) => Err(ForgeError::NotTried(format!("{}: {reason}", check.id))),
+        (Err(Stop::Inconclusive(why)), None) => Err(ForgeError::NotTried(why)),
+        (Err(Stop::Cancelled | Stop::Alone), None) => Err(ForgeError::NotTried("interrupted".to_owned())),
+        (Err(Stop::Harness(why)), None) => Err(ForgeError::Harness(why)),
+        (Ok(()), None) => {
+            let of_variant = |name: &Option<String>| variant.is_none() || name.as_deref() == variant;
+            let skipped = forged
+                .observations
+                .iter()
+                .find(|o| of_variant(&o.variant) && matches!(o.verdict, Verdict::NotApplicable | Verdict::Blocked));
+            Err(skipped.map_or_else(blank, |o| ForgeError::NotTried(format!("{}: {}", check.id, o.summary))))
+        }
+    }
+}
+
+/// Runs the check once, for a token.
+fn attempt(
+    target: &Target,
+    check: &'static Check,
+    wanted: Wanted<'_>,
+    cancel: &AtomicBool,
+) -> Result<(Result<(), Stop>, Forged), ForgeError> {
     let logs = Vec::new();
     let mut session = Session::new(target, "forge", cancel, redactor(target, &Redactor::default()));
     session.has = capabilities(target, None, &logs, Budget::Ci);
@@ -45,25 +90,7 @@ pub fn forge(
         return Err(ForgeError::NotTried(format!("{} needs {name}; hint: {by}", check.id)));
     }
     calibrate::calibrate(&mut session, &|_| {}, &mut Vec::new()).map_err(ForgeError::NotTried)?;
-    let mut probe = Probe::new(&session, check, &|_| {}, Some(variant.unwrap_or_default()));
+    let mut probe = Probe::new(&session, check, &|_| {}, Some(wanted));
     let ended = (check.run)(&mut probe);
-    let (captured, outcome) = probe.finish_forging();
-    let blank = || {
-        let what = variant.map_or_else(|| check.id.to_owned(), |v| format!("{}/{v}", check.id));
-        ForgeError::NoToken(format!("{what} sends no token that could be made beforehand, or found nothing this time"))
-    };
-    match (ended, captured) {
-        (Err(Stop::Captured(token)), _) | (_, Some(token)) => Ok(token),
-        (Err(Stop::Skip(reason)), None) => Err(ForgeError::NotTried(format!("{}: {reason}", check.id))),
-        (Err(Stop::Inconclusive(why)), None) => Err(ForgeError::NotTried(why)),
-        (Err(Stop::Cancelled | Stop::Alone), None) => Err(ForgeError::NotTried("interrupted".to_owned())),
-        (Err(Stop::Harness(why)), None) => Err(ForgeError::Harness(why)),
-        (Ok(()), None) => {
-            let of_variant = |name: &Option<String>| variant.is_none() || name.as_deref() == variant;
-            let skipped = outcome
-                .iter()
-                .find(|o| of_variant(&o.variant) && matches!(o.verdict, Verdict::NotApplicable | Verdict::Blocked));
-            Err(skipped.map_or_else(blank, |o| ForgeError::NotTried(format!("{}: {}", check.id, o.summary))))
-        }
-    }
+    Ok((ended, probe.finish_forging()))
 }

@@ -40,5 +40,6 @@ pub use known::{Deviation, Deviations, Listed};
 pub use outcome::{EVIDENCE_LIMIT, Observation, Outcome, conclude, grade_rank};
 pub use page::page;
 pub use probe::{Control, Expect, Probe, Stop};
+pub use reproduce::Escape;
 pub use select::Selection;
 pub use session::{FRESH_S, PATIENCE, Presented, Session, Way};

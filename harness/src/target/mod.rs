@@ -21,7 +21,7 @@ pub use documents::DocumentError;
 pub use judge::{Answer, Case, Issued, Meaning, TokenPlace};
 pub use load::{load, parse_profile};
 pub use profile::*;
-pub use request::{KeyMaterial, Target, TargetError};
+pub use request::{Credential, KeyMaterial, Target, TargetError};
 pub use template::{TemplateError, Vars};
 pub use validate::{examine, examine_named, hooks};
 

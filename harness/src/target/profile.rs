@@ -94,6 +94,18 @@ pub struct Profile {
     /// The variant that was merged in, if any.
     #[serde(skip)]
     pub variant: Option<String>,
+    /// What of the user is the command line's.
+    #[serde(skip)]
+    pub asked: Asked,
+}
+
+/// What the command line says of the profile's user: whoever repeats a finding has to say it too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Who logs in.
+    pub login: bool,
+    /// The password.
+    pub password: bool,
 }
 
 /// How TLS is spoken to the target and its admin address. Files are PEM, relative to the profile.

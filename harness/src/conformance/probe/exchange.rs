@@ -106,12 +106,21 @@ impl Probe<'_> {
         request: http::Request<Bytes>,
         token: Option<String>,
     ) -> Result<Answer, Stop> {
+        let used = match &token {
+            Some(token) if !asks_only(operation) => {
+                self.used += 1;
+                if let Some(wanted) = self.wanted.filter(|wanted| wanted.before == Some(self.used)) {
+                    return Err(wanted.take(token.clone()));
+                }
+                Some(self.used)
+            }
+            _ => None,
+        };
         let bytes = encode(&request, &target.endpoint);
         let sent = clock::mono();
         let result = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
         let received = clock::mono();
-        self.session.note_exchange(&result);
-        crowd::note_limit(self.session, operation, &result);
+        self.session.note(operation, &result);
         let (axis, reply) = match result {
             Ok(reply) if self.limits_wanted => {
                 (Answer::axis_of(&target.judge(operation, &reply), reply.status), Some(reply))
@@ -122,7 +131,8 @@ impl Probe<'_> {
             (Axis::Unclear(_), Some(reply)) if self.session.refuses_so(operation, reply) => Axis::Refused,
             (axis, _) => axis,
         };
-        let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
+        let answer =
+            Answer { operation: operation.to_owned(), request, token, reply, axis, raced: false, used, sent, received };
         crowd::learn(self.session, &answer);
         Ok(answer)
     }
@@ -144,7 +154,7 @@ impl Probe<'_> {
         let key = target.endpoint.url();
         // What only asks may reuse a connection; what changes state takes a fresh one, so that nothing is ever sent
         // twice because a server had closed a connection meanwhile.
-        let asks_only = operation.starts_with("verify.") || operation == "keys";
+        let asks_only = asks_only(operation);
         if !asks_only {
             self.epoch = self.session.next_epoch();
         }
@@ -200,7 +210,7 @@ impl Probe<'_> {
             self.outcome.requests += 1;
             let result = released.and_then(|()| connection.receive(false, PATIENCE));
             let received = clock::mono();
-            self.session.note_exchange(&result);
+            self.session.note(operation, &result);
             let (axis, reply) = match result {
                 Ok(reply) => {
                     let meaning = target.judge(operation, &reply);
@@ -213,7 +223,17 @@ impl Probe<'_> {
                 Err(WireError::Timeout { .. }) => (Axis::Hung, None),
                 Err(error) => (Axis::Dropped(error.kind().to_owned()), None),
             };
-            let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
+            let answer = Answer {
+                operation: operation.to_owned(),
+                request,
+                token,
+                reply,
+                axis,
+                raced: true,
+                used: None,
+                sent,
+                received,
+            };
             crowd::learn(self.session, &answer);
             answers.push(answer);
         }
@@ -300,4 +320,9 @@ impl Probe<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an operation only asks: it changes nothing, and uses no token up.
+fn asks_only(operation: &str) -> bool {
+    operation.starts_with("verify.") || operation == "keys"
 }

@@ -64,8 +64,8 @@ impl Probe<'_> {
         control: Control,
     ) -> Result<(), Stop> {
         if let Some(wanted) = &self.wanted {
-            return if wanted.is_empty() || variant == Some(wanted.as_str()) {
-                Err(Stop::Captured(token.as_str().map_or_else(|| token.to_string(), str::to_owned)))
+            return if wanted.is(variant) {
+                Err(wanted.take(token.as_str().map_or_else(|| token.to_string(), str::to_owned)))
             } else {
                 Ok(())
             };

@@ -80,6 +80,40 @@ pub enum Control {
     Resigned,
 }
 
+/// What `assay forge` wants of a check: a token, and nothing else.
+#[derive(Clone, Copy)]
+pub(in crate::conformance) struct Wanted<'a> {
+    /// The part that sends it; the first one where this is empty.
+    pub variant: &'a str,
+    /// Told of the token while everything that the check has set up for it is still there.
+    pub then: &'a dyn Fn(&str),
+    /// Ends the check before its exchange of this number, with the token unused.
+    pub before: Option<u64>,
+}
+
+impl Wanted<'_> {
+    /// Whether it is the token of this part.
+    fn is(&self, variant: Option<&str>) -> bool {
+        self.variant.is_empty() || variant == Some(self.variant)
+    }
+
+    /// Hands the token over; what ends the check.
+    fn take(&self, token: String) -> Stop {
+        (self.then)(&token);
+        Stop::Captured(token)
+    }
+}
+
+/// What came of a check that was run for a token.
+pub(in crate::conformance) struct Forged {
+    /// The token of the finding that was asked for, where the check made one without offering it.
+    pub token: Option<String>,
+    /// The number of the exchange that has used it up, where it has.
+    pub used_by: Option<u64>,
+    /// What was seen.
+    pub observations: Vec<Observation>,
+}
+
 /// What a check is handed.
 pub struct Probe<'a> {
     /// What all probes share.
@@ -90,8 +124,10 @@ pub struct Probe<'a> {
     began: Nanos,
     deadline: Nanos,
     connections: HashMap<String, Connection>,
-    wanted: Option<String>,
-    captured: std::cell::RefCell<Option<String>>,
+    wanted: Option<Wanted<'a>>,
+    captured: std::cell::RefCell<Option<(String, Option<u64>)>>,
+    /// Exchanges so far that may use a token up.
+    used: u64,
     forger: Option<Forger>,
     controls: HashMap<String, (bool, Nanos)>,
     issued: BTreeMap<String, Value>,
@@ -103,12 +139,12 @@ pub struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    /// A probe for one check. `wanted`: only make the token of this variant (`assay forge`).
+    /// A probe for one check. `wanted`: only make a token (`assay forge`).
     pub(super) fn new(
         session: &'a Session<'a>,
         check: &'static Check,
         on_event: &'a (dyn Fn(Event) + Sync),
-        wanted: Option<&str>,
+        wanted: Option<Wanted<'a>>,
     ) -> Probe<'a> {
         let began = clock::mono();
         let allowance = Duration::from_secs(u64::from(check.cost.seconds) * 4 + 45);
@@ -120,8 +156,9 @@ impl<'a> Probe<'a> {
             began,
             deadline: (began + allowance.into()).min(session.deadline),
             connections: HashMap::new(),
-            wanted: wanted.map(str::to_owned),
+            wanted,
             captured: std::cell::RefCell::default(),
+            used: 0,
             forger: None,
             controls: HashMap::new(),
             issued: BTreeMap::new(),
@@ -162,10 +199,10 @@ impl<'a> Probe<'a> {
         self.outcome
     }
 
-    /// `assay forge`: the token of the finding that was asked for, where the check made one without offering it, and
-    /// what was seen.
-    pub(super) fn finish_forging(self) -> (Option<String>, Vec<Observation>) {
-        (self.captured.into_inner(), self.outcome.observations)
+    /// `assay forge`: what came of it.
+    pub(super) fn finish_forging(self) -> Forged {
+        let (token, used_by) = self.captured.into_inner().unzip();
+        Forged { token, used_by: used_by.flatten(), observations: self.outcome.observations }
     }
 
     /// The target.

@@ -15,7 +15,7 @@ impl Probe<'_> {
     /// [`Stop::Captured`] where it is the one.
     pub fn offer(&self, variant: &str, token: &str) -> Result<(), Stop> {
         match &self.wanted {
-            Some(wanted) if wanted.is_empty() || wanted == variant => Err(Stop::Captured(token.to_owned())),
+            Some(wanted) if wanted.is(Some(variant)) => Err(wanted.take(token.to_owned())),
             _ => Ok(()),
         }
     }
@@ -124,9 +124,9 @@ impl Probe<'_> {
 
     pub(super) fn evidence(&self, variant: Option<&str>, answer: &Answer, expected: &str) -> crate::record::Evidence {
         if let (Some(wanted), Some(token)) = (&self.wanted, &answer.token)
-            && (wanted.is_empty() || variant == Some(wanted.as_str()))
+            && wanted.is(variant)
         {
-            self.captured.borrow_mut().get_or_insert_with(|| token.clone());
+            self.captured.borrow_mut().get_or_insert_with(|| (token.clone(), answer.used));
         }
         let mut evidence = answer.evidence(variant, expected, &answer.describe());
         let lines = reproduce::lines(self.session, self.check, variant, answer);

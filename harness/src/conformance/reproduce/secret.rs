@@ -1,0 +1,197 @@
+//! What does a shell line not show, and where does a reader get it from? Secrets as variables of the shell.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// How a request may write a text: the ways of `assay escape`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escape {
+    /// As inside a JSON string.
+    Json,
+    /// As in `application/x-www-form-urlencoded`.
+    Form,
+    /// As in a path or a query: everything but the unreserved characters of RFC 3986 percent-encoded.
+    Query,
+}
+
+impl Escape {
+    /// The text, written so.
+    pub fn write(self, text: &str) -> String {
+        match self {
+            Escape::Json => in_json(text),
+            Escape::Form => in_form(text),
+            Escape::Query => in_query(text),
+        }
+    }
+}
+
+/// How a request may write a value, the ending of the variable that holds it so, and the command that writes it so.
+type Spelling = (&'static str, fn(&str) -> String, &'static str);
+
+/// Every spelling, the plain one first.
+const SPELLINGS: &[Spelling] = &[
+    ("", str::to_owned, ""),
+    ("_JSON", in_json, "assay escape json"),
+    ("_FORM", in_form, "assay escape form"),
+    ("_QUERY", in_query, "assay escape query"),
+    // Checks of upper and lower case turn a password's letters over.
+    ("_TURNED", turned, "tr 'A-Za-z' 'a-zA-Z'"),
+];
+
+/// A shorter value is no secret that could be told from other text.
+const SHORTEST: usize = 4;
+
+/// The variable of the token under test, which `assay forge` makes again.
+pub(super) const TOKEN: &str = "TOKEN";
+
+/// A value that a shell line must not show.
+#[derive(Clone, Debug)]
+pub(super) struct Secret {
+    name: String,
+    value: String,
+    about: String,
+}
+
+impl Secret {
+    /// The token under test.
+    pub fn token(value: &str) -> Secret {
+        Secret { name: TOKEN.to_owned(), value: value.to_owned(), about: String::new() }
+    }
+
+    /// A value that only the reader knows: a variable of this name has to hold it.
+    pub fn told(name: &str, value: &str, about: &str) -> Secret {
+        Secret { name: name.to_owned(), value: value.to_owned(), about: about.to_owned() }
+    }
+}
+
+/// The secrets of a profile and the token under test.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    spelled: Vec<(String, Variable)>,
+}
+
+/// A variable of the shell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Variable {
+    secret: String,
+    about: String,
+    spelling: usize,
+}
+
+impl Variable {
+    /// `PASSWORD`, `PASSWORD_FORM`.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.secret, SPELLINGS[self.spelling].0)
+    }
+}
+
+impl Secrets {
+    /// Of these; the first ones win where two are the same.
+    pub fn of(list: Vec<Secret>) -> Secrets {
+        let mut spelled: Vec<(String, Variable)> = Vec::new();
+        for secret in list {
+            for (number, (_, write, _)) in SPELLINGS.iter().enumerate() {
+                let text = write(&secret.value);
+                let known = spelled.iter().any(|(there, _)| *there == text);
+                let turned_over = number == SPELLINGS.len() - 1;
+                if text.len() < SHORTEST || known || turned_over && secret.name == TOKEN {
+                    continue;
+                }
+                let variable = Variable { secret: secret.name.clone(), about: secret.about.clone(), spelling: number };
+                spelled.push((text, variable));
+            }
+        }
+        Secrets { spelled }
+    }
+
+    /// The first secret in a text, the longest of those that begin there.
+    pub fn first_in(&self, text: &str) -> Option<(Range<usize>, &Variable)> {
+        let hits = self.spelled.iter().filter_map(|(spelled, variable)| {
+            let at = text.find(spelled.as_str())?;
+            Some((at..at + spelled.len(), variable))
+        });
+        hits.min_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)))
+    }
+
+    /// The text with every spelling of the token replaced.
+    pub fn without_token(&self, text: &str, stand_in: &str) -> String {
+        let mut out = text.to_owned();
+        for (spelled, _) in self.spelled.iter().filter(|(_, variable)| variable.secret == TOKEN) {
+            out = out.replace(spelled.as_str(), stand_in);
+        }
+        out
+    }
+}
+
+/// The variables that a shell line takes.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    variables: BTreeMap<String, Variable>,
+}
+
+impl Found {
+    pub(super) fn add(&mut self, variable: &Variable) {
+        self.variables.insert(variable.name(), variable.clone());
+    }
+
+    /// Whether the token under test is among them.
+    pub fn token(&self) -> bool {
+        self.variables.values().any(|variable| variable.secret == TOKEN)
+    }
+
+    /// Everything that stands before the line: which variables the reader has to set, and those that come of them.
+    /// `forge` is the command that makes the token, which takes the variables of `more` itself.
+    pub fn prelude(&self, forge: &str, more: &[(String, String)]) -> String {
+        let mut told: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut made = String::new();
+        for (name, variable) in &self.variables {
+            let spelled = SPELLINGS[variable.spelling].2;
+            if variable.secret == TOKEN {
+                let pipe = if spelled.is_empty() { String::new() } else { format!(" | {spelled}") };
+                made.push_str(&format!("{name}=$({forge}{pipe})\n"));
+                told.extend(more.iter().map(|(name, about)| (name.as_str(), about.as_str())));
+            } else {
+                told.insert(&variable.secret, &variable.about);
+                if !spelled.is_empty() {
+                    made.push_str(&format!("{name}=$(printf %s \"${}\" | {spelled})\n", variable.secret));
+                }
+            }
+        }
+        demand(&told) + &made
+    }
+}
+
+/// A line that says which variables have to be set, and ends a script in which they are not.
+fn demand(told: &BTreeMap<&str, &str>) -> String {
+    if told.is_empty() {
+        return String::new();
+    }
+    // Inside of the quotes nothing may mean something to the shell.
+    let plain = |about: &str| about.replace(|c: char| !(c.is_alphanumeric() || " -_.@".contains(c)), "");
+    let each: Vec<String> =
+        told.iter().map(|(name, about)| format!("\"${{{name}:?set it to {}}}\"", plain(about))).collect();
+    format!(": {}\n", each.join(" "))
+}
+
+fn in_json(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json[1..json.len() - 1].to_owned()
+}
+
+fn in_form(text: &str) -> String {
+    in_query(text).replace("%20", "+")
+}
+
+fn in_query(text: &str) -> String {
+    let one = |b: u8| match b {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+        _ => format!("%{b:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
+/// Upper case for lower case, and the other way round.
+fn turned(text: &str) -> String {
+    let one = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    text.chars().map(one).collect()
+}
