@@ -43,6 +43,40 @@ fn a_skip_is_1_where_it_is_required_and_0_else() {
 }
 
 #[test]
+fn what_is_required_and_left_out_by_a_filter_is_1_with_the_reason() {
+    let server = Serve::start(&["--hash", "none"]);
+    let common = ["check", "--target", &server.url, "--profile", "reference", "--only", "issue-basic"];
+    check(&common, 0, "");
+    let with = |more: &[&'static str], code: i32, says: &str| check(&[&common[..], more].concat(), code, says);
+    with(&["--require", "issue-basic"], 0, "");
+    with(&["--require", "sig-alg-none"], 1, "required, but left out by only");
+    with(&["--skip", "issue-basic", "--only", "issue-*", "--require", "issue"], 1, "required, but left out by skip");
+    // The profile has the key and no log files: a capability is there or not, whatever was chosen.
+    with(&["--require", "signing-key"], 0, "");
+    with(&["--require", "logs"], 1, "required, but logs is missing");
+}
+
+#[test]
+fn a_known_deviation_is_held_to_its_outcome_and_to_its_variant() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Serve::start(&["--hash", "none"]);
+    let known = |entry: &str, only: &str, code: i32, says: &str| {
+        let profile = folder.path().join("known.yaml");
+        let text = format!("schema: 1\nname: known\nextends: reference\nkeys: null\nknown: {{{entry}}}\n");
+        std::fs::write(&profile, text).expect("written");
+        let profile = profile.display().to_string();
+        check(&["check", "--target", &server.url, "--profile", &profile, "--only", only], code, says);
+    };
+    known("time-nbf: {outcome: blocked, reason: no key}", "time-nbf", 0, "known");
+    known("time-nbf: {outcome: inconclusive, reason: no key}", "time-nbf", 1, "expects inconclusive, saw blocked");
+    known("sig-alg-none: {outcome: blocked, reason: x}", "sig-alg-none", 1, "expects blocked, saw pass");
+    known("sig-alg-none: {outcome: pass, reason: x}", "sig-alg-none", 0, "");
+    known("sig-alg-none/Nome: {reason: x}", "sig-alg-none", 1, "no such variant");
+    known("struct-b64-junk/signature-dot: {reason: x}", "struct-b64-junk", 1, "no such variant");
+    known("struct-b64-junk/signature-dot: {reason: x}", "sig-alg-none", 0, "");
+}
+
+#[test]
 fn a_known_deviation_is_0_and_one_that_is_gone_1() {
     let folder = tempfile::tempdir().expect("a folder");
     let profile = folder.path().join("known.yaml");

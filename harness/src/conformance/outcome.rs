@@ -127,14 +127,15 @@ fn asked_for(reason: Option<&SkipReason>) -> bool {
     matches!(reason, Some(SkipReason::Excluded(_) | SkipReason::Budget(_) | SkipReason::IntrusiveOff))
 }
 
-/// The record of a check. `topology` names where it ran; `required` says that `--require` names it.
+/// The record of a check. `topology` names where it ran; `required` says whether `--require` forbids to skip it, or a
+/// part of it, for a reason.
 pub fn conclude(
     check: &Check,
     level: Level,
     topology: &str,
     outcome: Outcome,
     deviations: &Deviations,
-    required: bool,
+    required: &dyn Fn(Option<&SkipReason>) -> bool,
 ) -> CheckRecord {
     let mut observations = outcome.observations;
     if observations.is_empty() {
@@ -145,26 +146,42 @@ pub fn conclude(
             "the check ended without an observation",
         ));
     }
-    let any_failed = observations.iter().any(|o| o.verdict == Verdict::Fail);
     let mut known_reason = None;
     let mut grades = Vec::with_capacity(observations.len());
-    for o in &observations {
+    for number in 0..observations.len() {
+        let o = &observations[number];
         let listed = match deviations.find(check.id, o.variant.as_deref()) {
-            Listed::No => false,
-            Listed::Yes { whole_check, reason } => {
+            Listed::No => None,
+            Listed::Yes { whole_check, outcome, reason } => {
+                let came = |verdict| observations.iter().any(|o| o.verdict == verdict);
                 let applies = match o.verdict {
-                    Verdict::Fail => true,
+                    verdict if verdict == outcome => true,
                     _ if asked_for(o.reason.as_ref()) => false,
-                    // An entry for the whole check (or a glob over parts) is used up by any failure under it.
-                    _ => !(whole_check && any_failed || deviations.used(check.id, &observations, &o.variant)),
+                    // An entry for the whole check (or a glob over parts) is used up by any part that came out as expected.
+                    _ => !(whole_check && came(outcome) || deviations.used(check.id, &observations, &o.variant)),
                 };
-                if applies {
-                    known_reason.get_or_insert_with(|| reason.to_owned());
-                }
-                applies
+                applies.then_some((outcome, reason))
             }
         };
-        grades.push(grade(o.verdict, o.level(level), listed, required));
+        let expected = listed.map(|(outcome, _)| outcome);
+        let grade = grade(o.verdict, o.level(level), expected, required(o.reason.as_ref()));
+        if let (Grade::Known | Grade::StaleKnown, Some((_, reason))) = (grade, listed) {
+            known_reason.get_or_insert_with(|| reason.to_owned());
+        }
+        // What was expected instead stands in words where it is not the usual failure that has been mended.
+        let told = match (grade, expected) {
+            (Grade::Required, _) => Some(format!("required, but {}", o.summary)),
+            (Grade::StaleKnown | Grade::Violation | Grade::Weakness | Grade::Note, Some(expected))
+                if expected != Verdict::Fail =>
+            {
+                Some(format!("the profile expects {}, saw {}: {}", expected.name(), o.verdict.name(), o.summary))
+            }
+            _ => None,
+        };
+        grades.push(grade);
+        if let Some(told) = told {
+            observations[number].summary = told;
+        }
     }
     let worst = (0..observations.len())
         .max_by_key(|i| (grade_rank(grades[*i]), verdict_rank(observations[*i].verdict), std::cmp::Reverse(*i)))

@@ -74,13 +74,28 @@ impl Selection {
         }
     }
 
-    /// Whether a skip of this check is a failure: its id, its group or the capability it lacks is required.
+    /// Whether a skip of this check, or of a part of it, is a failure: its id, its group or the capability it lacks is
+    /// required.
     pub fn requires(&self, check: &Check, reason: Option<&SkipReason>) -> bool {
         let lacks = match reason {
             Some(SkipReason::Needs(cap)) => self.require_patterns.iter().any(|(_, g)| g.is_match(cap)),
             _ => false,
         };
         lacks || hit(&self.require, check)
+    }
+
+    /// Capabilities that are required by name and not there, each with the pattern that names it. A pattern that names
+    /// checks too is about those.
+    pub fn lacking(&self, catalogue: &[&Check], has: &HashSet<Need>) -> Vec<(&str, Need)> {
+        let names_checks = |glob: &globset::GlobMatcher| {
+            catalogue.iter().any(|c| glob.is_match(c.id) || glob.is_match(c.group.to_ascii_lowercase()))
+        };
+        let mut found = Vec::new();
+        for (text, glob) in self.require_patterns.iter().filter(|(_, glob)| !names_checks(glob)) {
+            let missing = Need::ALL.iter().filter(|need| glob.is_match(need.name()) && !has.contains(need));
+            found.extend(missing.map(|need| (text.as_str(), *need)));
+        }
+        found
     }
 
     /// The level at which a check runs, or why it does not.
@@ -107,9 +122,9 @@ impl Selection {
         Ok(level)
     }
 
-    /// Whether the user's filters alone leave the check out.
+    /// Whether the user's filters alone leave the check out, and nothing requires it: then it is not even listed.
     pub fn filtered_out(&self, check: &Check) -> bool {
-        !hit(&self.only, check) || hit(&self.skip, check)
+        (!hit(&self.only, check) || hit(&self.skip, check)) && !hit(&self.require, check)
     }
 }
 

@@ -17,9 +17,9 @@ pub enum Grade {
     Weakness,
     /// Worth knowing.
     Note,
-    /// A failure that the profile expects, with a reason.
+    /// A failure (or another outcome) that the profile expects, with a reason.
     Known,
-    /// Listed as known, but it no longer fails: exit 1 (for info checks shown only).
+    /// Listed as known, but it came out otherwise, as a rule since it no longer fails: exit 1 (for info checks shown only).
     StaleKnown,
     /// No finding, with a reason.
     Skip,
@@ -31,23 +31,23 @@ pub enum Grade {
     HarnessError,
 }
 
-/// What a verdict means. `known`: the profile lists this check and the entry is not past its date.
-/// `required`: `--require` names it.
-pub fn grade(verdict: Verdict, level: Level, known: bool, required: bool) -> Grade {
+/// What a verdict means. `known`: what the profile expects of this check under `known:`, where the entry is not past its
+/// date. `required`: `--require` names it.
+pub fn grade(verdict: Verdict, level: Level, known: Option<Verdict>, required: bool) -> Grade {
     let skipped = matches!(verdict, Verdict::NotApplicable | Verdict::Blocked);
     match verdict {
         Verdict::HarnessError => Grade::HarnessError,
+        Verdict::Pass if known.is_none_or(|expected| expected == verdict) => Grade::Ok,
+        _ if known == Some(verdict) => Grade::Known,
         Verdict::Inconclusive => Grade::Inconclusive,
-        Verdict::Fail if known => Grade::Known,
         Verdict::Fail => match level {
             Level::Must => Grade::Violation,
             Level::Should => Grade::Weakness,
             Level::Info => Grade::Note,
         },
         _ if skipped && required => Grade::Required,
-        _ if known => Grade::StaleKnown,
-        _ if skipped => Grade::Skip,
-        _ => Grade::Ok,
+        _ if known.is_some() => Grade::StaleKnown,
+        _ => Grade::Skip,
     }
 }
 
@@ -122,10 +122,34 @@ mod tests {
         ];
         for (verdict, known, grades) in table {
             for (level, expected) in [Must, Should, Info].into_iter().zip(grades) {
-                assert_eq!(grade(verdict, level, known, false), expected, "{verdict:?} {level:?} known={known}");
+                let listed = known.then_some(V::Fail);
+                assert_eq!(grade(verdict, level, listed, false), expected, "{verdict:?} {level:?} known={known}");
             }
         }
-        assert_eq!(grade(V::Blocked, Info, false, true), G::Required);
+        assert_eq!(grade(V::Blocked, Info, None, true), G::Required);
+    }
+
+    #[test]
+    fn a_known_deviation_is_held_to_the_outcome_that_it_names() {
+        use Grade as G;
+        use Level::Must;
+        use Verdict as V;
+        for (expected, seen, meaning) in [
+            (V::Inconclusive, V::Inconclusive, G::Known),
+            (V::Inconclusive, V::Pass, G::StaleKnown),
+            (V::Inconclusive, V::Fail, G::Violation),
+            (V::Blocked, V::Blocked, G::Known),
+            (V::Blocked, V::NotApplicable, G::StaleKnown),
+            (V::NotApplicable, V::Fail, G::Violation),
+            (V::Pass, V::Pass, G::Ok),
+            (V::Pass, V::Fail, G::Violation),
+            (V::Pass, V::Blocked, G::StaleKnown),
+            (V::Fail, V::Inconclusive, G::Inconclusive),
+        ] {
+            assert_eq!(grade(seen, Must, Some(expected), false), meaning, "expected {expected:?}, saw {seen:?}");
+        }
+        // What is required is not excused by being known.
+        assert_eq!(grade(V::Blocked, Must, Some(V::Fail), true), G::Required);
     }
 
     #[test]
