@@ -65,6 +65,7 @@ fn as_json(check: &Check) -> serde_json::Value {
         "needs": check.needs.iter().map(|n| json!({"name": n.name(), "provided_by": n.provided_by()})).collect::<Vec<_>>(),
         "variants": check.variants,
         "isolation": check.isolation.name(),
+        "requests": check.cost.requests,
         "seconds": check.cost.seconds,
         "intrusive": check.intrusive,
         "thorough": conformance::more(check, false),
@@ -96,7 +97,15 @@ fn text(check: &Check) -> String {
     );
     let intrusive = if check.intrusive { "; could harm the target, so it runs only with --intrusive" } else { "" };
     part("With --budget thorough", conformance::more(check, false).unwrap_or_default());
-    part("Cost", format!("about {} s; isolation: {}{intrusive}", check.cost.seconds, check.isolation.name()));
+    part(
+        "Cost",
+        format!(
+            "about {} requests and {} s; isolation: {}{intrusive}",
+            check.cost.requests,
+            check.cost.seconds,
+            check.isolation.name()
+        ),
+    );
     out.trim_end().to_owned()
 }
 

@@ -101,6 +101,7 @@ fn checks() -> Rows {
             "needs": needs,
             "variants": check.variants,
             "isolation": check.isolation.name(),
+            "requests": check.cost.requests,
             "seconds": check.cost.seconds,
             "intrusive": check.intrusive,
             "flaws": check.flaws,

@@ -53,11 +53,20 @@ impl<'a> Worker<'a> {
         let sent = clock::mono();
         let result = self.exchange(&bytes);
         let received = clock::mono();
-        self.session.note_exchange(&result);
-        note_limit(self.session, operation, &result);
+        self.session.note(operation, &result);
         let (axis, reply) = axis(self.target, operation, result)?;
         let token = token.map(str::to_owned);
-        let answer = Answer { operation: operation.to_owned(), request, token, reply, axis, sent, received };
+        let answer = Answer {
+            operation: operation.to_owned(),
+            request,
+            token,
+            reply,
+            axis,
+            raced: true,
+            used: None,
+            sent,
+            received,
+        };
         learn(self.session, &answer);
         Ok(answer)
     }
@@ -82,7 +91,6 @@ impl<'a> Worker<'a> {
     /// # Errors
     /// As [`ask`](Self::ask).
     pub fn login(&mut self, vars: &Vars) -> Result<(Answer, Option<Issued>), Stop> {
-        self.session.count_login();
         let answer = self.ask("issue", vars)?;
         let issued = self.tokens(&answer);
         Ok((answer, issued))
@@ -102,19 +110,16 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Remembers what an answer brought beside tokens.
+/// Remembers what an exchange carried: the signatures of tokens, and what was issued beside them.
 pub(super) fn learn(session: &Session<'_>, answer: &Answer) {
+    answer.token.iter().for_each(|token| session.learn_signed(token));
     if let ("issue" | "refresh", true, Some(reply)) = (answer.operation.as_str(), answer.accepted(), &answer.reply)
         && let Ok(issued) = session.target.tokens(reply, &answer.operation)
     {
+        let beside = issued.other.values().filter_map(|value| value.as_str());
+        let tokens = [issued.access.as_deref(), issued.refresh.as_deref()].into_iter().flatten().chain(beside);
+        tokens.for_each(|token| session.learn_signed(token));
         session.company.learn(answer.token.as_deref(), &issued);
-    }
-}
-
-/// Remembers that logins are limited, which ends a check that asked for nothing else.
-pub(super) fn note_limit(session: &Session<'_>, operation: &str, result: &Result<Reply, WireError>) {
-    if operation == "issue" && result.as_ref().is_ok_and(|reply| reply.status == 429) {
-        session.note_limit();
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::launch::LogFile;
-use crate::record::{CheckRecord, Grade, Level, Redactor, SkipReason, Verdict, Warning, WindowRecord};
+use crate::record::{
+    CheckRecord, ExaminationRecord, Grade, Level, Redactor, SkipReason, Verdict, Warning, WindowRecord,
+};
 use crate::scenario::Budget;
 use crate::target::Target;
 use crate::wire::Connection;
@@ -94,14 +96,15 @@ pub struct Examination<'a> {
 /// What an examination found.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Every check of the catalogue, in its order; those that the user's filters leave out are not listed.
+    /// Every check of the catalogue, in its order; those that the user's filters leave out are listed only where they are
+    /// required.
     pub checks: Vec<CheckRecord>,
     /// Measured expiry windows.
     pub windows: Vec<WindowRecord>,
     /// Doubts, and things left out.
     pub warnings: Vec<Warning>,
-    /// Logins that were needed.
-    pub logins: u64,
+    /// What was asked, and how often no orderly answer came.
+    pub traffic: ExaminationRecord,
     /// Why nothing could be learnt at all: the target does not answer, or does not speak as the profile says. Every
     /// check is inconclusive then.
     pub unusable: Option<String>,
@@ -139,9 +142,8 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     let mut records: Vec<(usize, CheckRecord)> = Vec::new();
     let grade = |index: usize, level: Level, outcome: Outcome| {
         let check = e.catalogue[index];
-        let reason = outcome.observations.first().and_then(|o| o.reason.as_ref());
-        let required = e.selection.requires(check, reason);
-        (index, conclude(check, level, e.topology, outcome, &deviations, required))
+        let required = |reason: Option<&SkipReason>| e.selection.requires(check, reason);
+        (index, conclude(check, level, e.topology, outcome, &deviations, &required))
     };
     for (index, reason) in &plan.skipped {
         let level = e.catalogue[*index].level(e.target.profile.dialect).unwrap_or(Level::Info);
@@ -199,14 +201,23 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     findings.more = beyond(e, &records, session.has.contains(&Need::SigningKey));
     findings.checks = records.into_iter().map(|(_, record)| record).collect();
     let ids: Vec<&str> = e.catalogue.iter().map(|c| c.id).collect();
+    let partless = deviations.partless(e.catalogue, &findings.checks).into_iter().map(|d| stale_part(d, e.topology));
+    let partless: Vec<CheckRecord> = partless.collect();
+    findings.checks.extend(partless);
     findings.checks.extend(deviations.unmatched(&ids).into_iter().map(|d| stale(d, e.topology)));
+    // A capability that is required by name is missing, whether or not a check that was chosen asks for it.
+    if !findings.checks.iter().any(|record| record.grade == Grade::Required) {
+        let lacking = e.selection.lacking(e.catalogue, &session.has).into_iter();
+        findings.checks.extend(lacking.map(|(pattern, need)| lacks(pattern, need, e.topology)));
+    }
     if session.limits_logins() {
         let text = "the server limits logins (429): checks that need more of them learnt nothing";
         let hint = "lift the limit for this examination, or take fewer checks at a time with --only";
         findings.warnings.push(Warning::new("rate-limited", text).at(e.topology).hint(hint));
     }
     findings.windows = session.windows();
-    findings.logins = session.logins();
+    findings.traffic = session.traffic();
+    findings.warnings.extend(disorder(&findings.traffic));
     Ok(findings)
 }
 
@@ -223,6 +234,18 @@ pub(super) fn run_one(session: &Session<'_>, check: &'static Check, on_event: &(
         Err(Stop::Harness(format!("the check broke: {}", session.redact(text))))
     });
     probe.finish(ended)
+}
+
+/// A doubt about a target that broke down again and again, whatever the checks made of each time.
+fn disorder(traffic: &ExaminationRecord) -> Option<Warning> {
+    let ExaminationRecord { requests, server_errors, unanswered, .. } = traffic;
+    (*server_errors + *unanswered > 0).then(|| {
+        let text = format!(
+            "of {requests} requests {server_errors} were answered with a server error (5xx) and {unanswered} with nothing at all"
+        );
+        let hint = "the findings say which requests; the server's log says why";
+        Warning::new("server-errors", text).at(&traffic.topology).hint(hint)
+    })
 }
 
 /// What the thorough budget would add to these records. A check that does not apply gains nothing by it.
@@ -291,6 +314,7 @@ pub fn deviations(target: &Target) -> Result<Deviations, String> {
         .iter()
         .map(|(pattern, known)| Deviation {
             pattern: pattern.clone(),
+            outcome: known.outcome,
             reason: known.reason.clone(),
             until: known.until.clone(),
         })
@@ -301,18 +325,51 @@ pub fn deviations(target: &Target) -> Result<Deviations, String> {
 /// An entry under `known:` that names no check: as stale as one whose check no longer fails.
 fn stale(d: &Deviation, topology: &str) -> CheckRecord {
     CheckRecord {
-        id: d.pattern.clone(),
+        known: Some(d.reason.clone()),
+        finding: "no-such-check".into(),
+        summary: format!("the profile lists `{}` as known, but no check has this id", d.pattern),
+        ..beside_the_catalogue(&d.pattern, Grade::StaleKnown, "no check has this id", topology)
+    }
+}
+
+/// An entry under `known:` that names a check and no part of it.
+fn stale_part(d: &Deviation, topology: &str) -> CheckRecord {
+    CheckRecord {
+        known: Some(d.reason.clone()),
+        finding: "no-such-variant".into(),
+        summary: format!("the profile lists `{}` as known, but the check has no such variant", d.pattern),
+        ..beside_the_catalogue(&d.pattern, Grade::StaleKnown, "no variant has this name", topology)
+    }
+}
+
+/// A required capability that is not there, although no check that was chosen asks for it.
+fn lacks(pattern: &str, need: Need, topology: &str) -> CheckRecord {
+    CheckRecord {
+        group: "REQUIRED".into(),
+        requirement: "what `--require` names is there".into(),
+        verdict: Verdict::Blocked,
+        reason: Some(SkipReason::Needs(need.name().into())),
+        finding: format!("needs:{}", need.name()),
+        summary: format!("required, but {} is missing; hint: {}", need.name(), need.provided_by()),
+        ..beside_the_catalogue(pattern, Grade::Required, "", topology)
+    }
+}
+
+/// A record of something that is no check.
+fn beside_the_catalogue(id: &str, grade: Grade, why: &str, topology: &str) -> CheckRecord {
+    CheckRecord {
+        id: id.to_owned(),
         group: "KNOWN".into(),
         requirement: "a known deviation names a check of the catalogue".into(),
         sources: Vec::new(),
         level: Level::Must,
         topology: topology.into(),
         verdict: Verdict::NotApplicable,
-        grade: Grade::StaleKnown,
-        reason: Some(SkipReason::NotApplicable("no check has this id".into())),
-        summary: format!("the profile lists `{}` as known, but no check has this id", d.pattern),
-        known: Some(d.reason.clone()),
-        finding: "no-such-check".into(),
+        grade,
+        reason: Some(SkipReason::NotApplicable(why.into())),
+        summary: String::new(),
+        known: None,
+        finding: String::new(),
         variants: Vec::new(),
         evidence: Vec::new(),
         requests: 0,

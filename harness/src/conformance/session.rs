@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::record::{Redactor, WindowRecord};
+use crate::clock;
+use crate::record::{ExaminationRecord, Redactor, WindowRecord};
 use crate::target::{Issued, Target};
 use crate::units::Nanos;
 use crate::wire::{Reply, WireError};
@@ -97,6 +98,16 @@ pub struct Held {
 /// A cut-off that is measured once: empty until somebody has, locked while somebody does.
 type CutSlot = Arc<Mutex<Option<Cut>>>;
 
+/// Counters of everything that goes out.
+#[derive(Default)]
+struct Traffic {
+    requests: AtomicU64,
+    logins: AtomicU64,
+    server_errors: AtomicU64,
+    unanswered: AtomicU64,
+    dropped: AtomicU64,
+}
+
 /// What all probes share.
 pub struct Session<'a> {
     /// The target.
@@ -128,7 +139,8 @@ pub struct Session<'a> {
     refresh: Mutex<Option<String>>,
     ledger: Mutex<Vec<Presented>>,
     windows: Mutex<Vec<WindowRecord>>,
-    logins: AtomicU64,
+    traffic: Traffic,
+    began: Nanos,
     limited: AtomicBool,
     worked: [AtomicBool; 2],
     epochs: AtomicU64,
@@ -158,7 +170,8 @@ impl<'a> Session<'a> {
             refresh: Mutex::new(None),
             ledger: Mutex::new(Vec::new()),
             windows: Mutex::new(Vec::new()),
-            logins: AtomicU64::new(0),
+            traffic: Traffic::default(),
+            began: clock::mono(),
             limited: AtomicBool::new(false),
             worked: [AtomicBool::new(false), AtomicBool::new(false)],
             epochs: AtomicU64::new(0),
@@ -172,14 +185,37 @@ impl<'a> Session<'a> {
         self.cancel.load(Ordering::Relaxed)
     }
 
-    /// Notes whether a request was answered, or hung until our patience ended. A connection that ends at once is
-    /// neither: it costs no time.
-    pub(super) fn note_exchange(&self, result: &Result<Reply, WireError>) {
-        match result {
-            Ok(_) => self.unanswered.store(0, Ordering::Relaxed),
-            Err(WireError::Timeout { .. }) => _ = self.unanswered.fetch_add(1, Ordering::Relaxed),
-            Err(_) => {}
+    /// Notes an exchange, every one where it goes out: what it asked for and how it ended. A connection that ends at
+    /// once is no silence: it costs no time.
+    pub(super) fn note(&self, operation: &str, result: &Result<Reply, WireError>) {
+        let count = |counter: &AtomicU64| _ = counter.fetch_add(1, Ordering::Relaxed);
+        count(&self.traffic.requests);
+        if operation == "issue" {
+            count(&self.traffic.logins);
         }
+        match result {
+            Ok(reply) => {
+                self.unanswered.store(0, Ordering::Relaxed);
+                if reply.status >= 500 {
+                    count(&self.traffic.server_errors);
+                }
+                // Logins are limited, which ends a check that asked for nothing else.
+                if operation == "issue" && reply.status == 429 {
+                    self.limited.store(true, Ordering::Relaxed);
+                }
+            }
+            Err(WireError::Timeout { .. }) => {
+                self.unanswered.fetch_add(1, Ordering::Relaxed);
+                count(&self.traffic.unanswered);
+            }
+            Err(_) => count(&self.traffic.dropped),
+        }
+    }
+
+    /// Notes a login by a command of the profile, which sends its requests itself.
+    pub(super) fn note_command(&self) {
+        self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        self.traffic.logins.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Why nothing more is worth asking: the target has stopped answering.
@@ -214,6 +250,20 @@ impl<'a> Session<'a> {
     /// Remembers a secret, so that no record shows it.
     pub fn learn(&self, secret: &str) {
         lock(&self.redactor).learn(secret);
+    }
+
+    /// Remembers a token: its signature where it has one, else the whole of it.
+    pub(super) fn learn_token(&self, token: &str) {
+        let mut redactor = lock(&self.redactor);
+        match token.starts_with("eyJ") {
+            true => redactor.learn_signed(token),
+            false => redactor.learn_opaque(token),
+        }
+    }
+
+    /// Remembers the signatures of a text under test, compact or as JSON.
+    pub(super) fn learn_signed(&self, text: &str) {
+        lock(&self.redactor).learn_signed(text);
     }
 
     /// What may be shown of a token.
@@ -289,15 +339,6 @@ impl<'a> Session<'a> {
         lock(&self.windows).clone()
     }
 
-    pub(super) fn count_login(&self) {
-        self.logins.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a login that went past the probe.
-    pub fn count_one_login(&self) {
-        self.count_login();
-    }
-
     /// Remembers that a step on which others build has worked.
     pub(super) fn has_worked(&self, step: Step) {
         self.worked[step as usize].store(true, Ordering::Relaxed);
@@ -313,19 +354,23 @@ impl<'a> Session<'a> {
         self.epochs.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A login was answered 429: the server counts them.
-    pub(super) fn note_limit(&self) {
-        self.limited.store(true, Ordering::Relaxed);
-    }
-
     /// Whether the server limits logins.
     pub fn limits_logins(&self) -> bool {
         self.limited.load(Ordering::Relaxed)
     }
 
-    /// Logins so far.
-    pub fn logins(&self) -> u64 {
-        self.logins.load(Ordering::Relaxed)
+    /// What was asked so far.
+    pub fn traffic(&self) -> ExaminationRecord {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ExaminationRecord {
+            topology: self.topology.to_owned(),
+            requests: read(&self.traffic.requests),
+            logins: read(&self.traffic.logins),
+            server_errors: read(&self.traffic.server_errors),
+            unanswered: read(&self.traffic.unanswered),
+            dropped: read(&self.traffic.dropped),
+            duration_ms: clock::mono().since(self.began).0 / 1_000_000,
+        }
     }
 }
 

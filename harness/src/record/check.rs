@@ -35,6 +35,20 @@ pub enum Verdict {
     HarnessError,
 }
 
+impl Verdict {
+    /// As written in records and profiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::NotApplicable => "not-applicable",
+            Verdict::Blocked => "blocked",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::HarnessError => "harness-error",
+        }
+    }
+}
+
 /// Why a check has no finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -154,6 +168,25 @@ pub struct TokenView {
     pub claims: serde_json::Value,
     /// First 12 hexadecimal digits of the SHA-256 of the whole token.
     pub fingerprint: String,
+}
+
+/// What an examination asked of a target, and how often no orderly answer came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExaminationRecord {
+    /// Name of the topology.
+    pub topology: String,
+    /// Requests that went out, controls and logins included.
+    pub requests: u64,
+    /// Requests to the login, those that had to be refused included.
+    pub logins: u64,
+    /// Answers of the 5xx kind.
+    pub server_errors: u64,
+    /// Requests without an answer within the patience that each is given.
+    pub unanswered: u64,
+    /// Connections that ended without an answer, or could not be opened.
+    pub dropped: u64,
+    /// Wall time in milliseconds.
+    pub duration_ms: u64,
 }
 
 /// A measured expiry window of one verifying endpoint in one topology.

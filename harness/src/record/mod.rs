@@ -8,7 +8,9 @@ mod load;
 mod redact;
 mod store;
 
-pub use check::{CheckRecord, Evidence, Level, SkipReason, TokenView, VariantRecord, Verdict, WindowRecord};
+pub use check::{
+    CheckRecord, Evidence, ExaminationRecord, Level, SkipReason, TokenView, VariantRecord, Verdict, WindowRecord,
+};
 pub use comparison::{Answer, ComparisonRecord, ControlRecord, QuantileRecord, ShiftPoint, ThroughputRecord};
 pub use environment::{Environment, ProcessRecord, ProcessSample, TopologyRecord};
 pub use grade::{ExitCode, Grade, grade};
@@ -58,6 +60,9 @@ pub struct Run {
     pub topologies: Vec<TopologyRecord>,
     /// Every check in every topology.
     pub checks: Vec<CheckRecord>,
+    /// What every examination asked of its topology.
+    #[serde(default)]
+    pub examinations: Vec<ExaminationRecord>,
     /// Measured expiry windows.
     pub windows: Vec<WindowRecord>,
     /// Every load that was driven, the blocks of comparisons excluded.

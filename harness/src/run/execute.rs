@@ -19,11 +19,11 @@ use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
 use crate::record::{
-    Accounting, Answer, CheckRecord, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, SkipReason,
-    ThresholdOutcome, Verdict, Warning,
+    Accounting, Answer, CheckRecord, ExaminationRecord, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION,
+    SkipReason, ThresholdOutcome, Verdict, Warning,
 };
 use crate::scenario::{FailOn, Threshold, Workload};
-use crate::units::Rate;
+use crate::units::{Nanos, Rate};
 
 /// A run that has ended.
 #[derive(Debug)]
@@ -87,6 +87,7 @@ fn begun(ask: &Ask<'_>) -> Run {
         environment: environment(),
         topologies: Vec::new(),
         checks: Vec::new(),
+        examinations: Vec::new(),
         windows: Vec::new(),
         loads: Vec::new(),
         comparisons: Vec::new(),
@@ -108,7 +109,7 @@ struct State {
     selection: Option<Selection>,
     redactor: Redactor,
     cpus: CpuPlan,
-    from: crate::units::Nanos,
+    from: Nanos,
 }
 
 impl State {
@@ -221,7 +222,8 @@ impl State {
             }
             self.run.checks.extend(findings.checks);
             self.run.windows.extend(findings.windows);
-            self.run.notes.push(format!("Conformance of {name} took {} logins.", findings.logins));
+            self.run.notes.push(traffic_note(&findings.traffic));
+            self.run.examinations.push(findings.traffic);
             if let Some(note) = thorough_note(name, &findings.more) {
                 self.run.notes.push(note);
             }
@@ -363,6 +365,16 @@ fn exit_of(run: &Run) -> ExitCode {
         run.loads.iter().filter(|load| load.accounting.planned > 0 && load.accounting.completed == 0 && !judged);
     let unanswered = unanswered.map(|_| ExitCode::Target);
     checks.chain(silent).chain(unanswered).chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
+}
+
+/// What an examination asked of its target, in a sentence.
+fn traffic_note(traffic: &ExaminationRecord) -> String {
+    let ExaminationRecord { topology, requests, logins, server_errors, unanswered, dropped, duration_ms } = traffic;
+    let seconds = Nanos(duration_ms * 1_000_000).as_secs_f64();
+    format!(
+        "Conformance of {topology} took {requests} requests in {seconds:.1} s, {logins} of them logins; {server_errors} \
+         were answered with a server error, {unanswered} not at all, and {dropped} connections ended without an answer."
+    )
 }
 
 /// What the CI budget left out, in a sentence; none where there was nothing.

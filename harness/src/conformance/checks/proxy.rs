@@ -290,7 +290,6 @@ fn genuine_past(p: &mut Probe<'_>) -> Result<String, Stop> {
 fn login_past(p: &mut Probe<'_>, vars: &Vars) -> Result<String, Stop> {
     let bare = peer(p)?;
     let request = request(p, "issue", vars)?;
-    p.session.count_one_login();
     let answer = p.send_to(bare, "issue", request, None)?;
     let issued = answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| bare.tokens(r, "issue").ok());
     issued.and_then(|i| i.access).ok_or_else(|| Stop::blocked_by("issue-basic"))

@@ -161,7 +161,7 @@ fn round(matrix: &Matrix<'_>, cells: &[Cell], side_by_side: usize) -> Vec<(Found
                     let began = clock::mono();
                     let outcome = match examined(matrix, cell) {
                         Ok(findings) => {
-                            let logins = findings.logins;
+                            let logins = findings.traffic.logins;
                             (Ok(findings.checks.into_iter().map(|c| (c.id.clone(), c)).collect()), logins)
                         }
                         Err(why) => (Err(why), 0),

@@ -103,6 +103,9 @@ fn line(report: &Report<'_>, row: &MatrixRow<'_>) -> Markup {
                                 title={ (t.name) ": " (words::grade(c.grade)) (reason) ". " (c.summary) } {
                                 span aria-hidden="true" { (sign(c.grade)) }
                                 span class="word" { (words::grade(c.grade)) }
+                                @if c.requests > 0 {
+                                    span class="quiet cost" { (words::plural(c.requests as usize, "request")) ", " (words::wall(c.duration_ms)) }
+                                }
                             }
                         }
                         None => span class="cell none" title={ "not run in " (t.name) } { "·" span class="word" { "not run" } }

@@ -296,7 +296,7 @@ fn check(held: &Held, topology: &str) -> CheckRecord {
 
 fn with(mut c: CheckRecord, verdict: Verdict, summary: &str) -> CheckRecord {
     c.verdict = verdict;
-    c.grade = grade(verdict, c.level, false, false);
+    c.grade = grade(verdict, c.level, None, false);
     c.summary = summary.into();
     c.finding = summary.into();
     c
@@ -373,7 +373,7 @@ fn checks() -> Vec<CheckRecord> {
             Level::Must,
         );
         let mut c = with(leeway, Verdict::Fail, "a token is accepted for 10 s after its exp");
-        c.grade = grade(Verdict::Fail, c.level, true, false);
+        c.grade = grade(Verdict::Fail, c.level, Some(Verdict::Fail), false);
         c.known = Some(
             "the gateway team asked for ten seconds until their clocks are synchronised (until 2027-03-31)".into(),
         );
@@ -547,6 +547,15 @@ fn make() -> Run {
             },
         ],
         checks: checks(),
+        examinations: vec![crate::record::ExaminationRecord {
+            topology: "bare".to_owned(),
+            requests: 5_213,
+            logins: 436,
+            server_errors: 3,
+            unanswered: 1,
+            dropped: 2,
+            duration_ms: 41_250,
+        }],
         windows: windows(),
         loads: vec![
             load(&mut random, "bare", 0.0, 0),
