@@ -161,3 +161,24 @@ fn every_check_finds_its_flaws() {
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
+
+#[test]
+fn every_finding_says_when_and_where_it_was_seen_and_what_became_of_the_controls() {
+    let records = examined(config("HS256", &["allow-none", "discover-from-iss"]));
+    let failed: Vec<&CheckRecord> = records.values().filter(|r| r.verdict == Verdict::Fail).collect();
+    assert!(failed.len() >= 2, "{:?}", failed.iter().map(|r| &r.id).collect::<Vec<_>>());
+    for record in &failed {
+        assert!(!record.evidence.is_empty(), "{} fails without evidence", record.id);
+        for evidence in &record.evidence {
+            let (sent, answered) = (evidence.sent_s.unwrap(), evidence.answered_s.unwrap());
+            assert!(0.0 <= sent && sent <= answered && answered < 600.0, "{}: {sent} to {answered}", record.id);
+            let (low, high) = evidence.clock_offset_s.unwrap();
+            assert!(low <= 0.0 && 0.0 <= high, "{}: it is the same clock, not {low} to {high}", record.id);
+            assert!(evidence.connection.is_some_and(|number| number > 0), "{}", record.id);
+        }
+    }
+    let forged = &records["sig-alg-none"].evidence[0];
+    assert!(forged.controls.len() == 1 && forged.controls[0].before && forged.controls[0].after, "{forged:?}");
+    let counted = &records["sig-claim-ssrf"].evidence[0];
+    assert!(counted.curl.is_none() && counted.request.is_some(), "the last exchange, and no promise: {counted:?}");
+}

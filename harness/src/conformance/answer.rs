@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::record::Evidence;
+use super::window::{Offset, parse_http_date};
+use crate::clock;
+use crate::record::{ControlShown, Evidence};
 use crate::target::Meaning;
 use crate::units::Nanos;
 use crate::wire::Reply;
@@ -24,6 +26,10 @@ pub struct Answer {
     pub reply: Option<Reply>,
     /// What it means.
     pub axis: Axis,
+    /// The number of its connection, counted over the examination from 1; 0 where none could be opened.
+    pub connection: u64,
+    /// Whether genuine tokens before and after it were accepted, where some were shown.
+    pub beside: Option<(bool, bool)>,
     /// It was one of several at the same time.
     pub raced: bool,
     /// Its number among the check's exchanges that may have used their token up, where it is one.
@@ -138,15 +144,29 @@ impl Answer {
             .find_map(|(scheme, params)| scheme.eq_ignore_ascii_case("bearer").then_some(params))
     }
 
-    /// An evidence entry without the texts, which need a redactor.
-    pub(super) fn evidence(&self, variant: Option<&str>, expected: &str, seen: &str) -> Evidence {
+    /// An evidence entry without the texts, which need a redactor. `began`: when the examination did.
+    pub(super) fn evidence(&self, variant: Option<&str>, expected: &str, seen: &str, began: Nanos) -> Evidence {
+        let shown = |(before, after)| ControlShown { operation: self.operation.clone(), before, after };
         Evidence {
             variant: variant.map(str::to_owned),
             expected: expected.to_owned(),
             seen: seen.to_owned(),
             service_ns: self.reply.as_ref().map(|r| r.timing.done.since(r.timing.sent).0),
+            sent_s: Some(self.sent.since(began).as_secs_f64()),
+            answered_s: Some(self.received.since(began).as_secs_f64()),
+            connection: (self.connection > 0).then_some(self.connection),
+            clock_offset_s: self.clock_offset(),
+            controls: self.beside.map(shown).into_iter().collect(),
             ..Evidence::default()
         }
+    }
+
+    /// Between which seconds the server's clock is ahead of ours, by the reply's `Date`.
+    fn clock_offset(&self) -> Option<(f64, f64)> {
+        let date = self.reply.as_ref()?.header("date").and_then(parse_http_date)?;
+        let mut offset = Offset::default();
+        offset.see(date, clock::unix_at(self.sent), clock::unix_at(self.received));
+        offset.interval()
     }
 }
 

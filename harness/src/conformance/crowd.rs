@@ -1,5 +1,6 @@
 //! How do several callers ask at the same time? Workers, each with a connection of its own.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,13 +11,14 @@ use crate::wire::{Connection, Reply, WireError, encode};
 
 use super::answer::{Answer, Axis};
 use super::probe::Stop;
-use super::session::{PATIENCE, Session};
+use super::session::{PATIENCE, Session, lock};
 
 /// One of several callers.
 pub struct Worker<'a> {
     session: &'a Session<'a>,
     target: &'a Target,
-    connection: Option<Connection>,
+    connection: Option<(u64, Connection)>,
+    last: Option<Answer>,
     until: Nanos,
     requests: &'a AtomicU64,
 }
@@ -51,7 +53,7 @@ impl<'a> Worker<'a> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(&request, &self.target.endpoint);
         let sent = clock::mono();
-        let result = self.exchange(&bytes);
+        let (result, connection) = self.exchange(&bytes);
         let received = clock::mono();
         self.session.note(operation, &result);
         let (axis, reply) = axis(self.target, operation, result)?;
@@ -62,12 +64,15 @@ impl<'a> Worker<'a> {
             token,
             reply,
             axis,
+            connection,
+            beside: None,
             raced: true,
             used: None,
             sent,
             received,
         };
         learn(self.session, &answer);
+        self.last = Some(answer.clone());
         Ok(answer)
     }
 
@@ -96,17 +101,21 @@ impl<'a> Worker<'a> {
         Ok((answer, issued))
     }
 
-    fn exchange(&mut self, bytes: &[u8]) -> Result<Reply, WireError> {
-        let kept = self.connection.take().and_then(|mut connection| connection.is_usable().then_some(connection));
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => Connection::open(&self.target.endpoint, &self.target.tls, PATIENCE)?,
+    /// One exchange and the number of its connection.
+    fn exchange(&mut self, bytes: &[u8]) -> (Result<Reply, WireError>, u64) {
+        let kept = self.connection.take().and_then(|(number, mut c)| c.is_usable().then_some((number, c)));
+        let (number, mut connection) = match kept {
+            Some(kept) => kept,
+            None => match Connection::open(&self.target.endpoint, &self.target.tls, PATIENCE) {
+                Ok(connection) => (self.session.next_connection(), connection),
+                Err(error) => return (Err(error), 0),
+            },
         };
-        let reply = connection.exchange(bytes, false, PATIENCE)?;
-        if !reply.closes {
-            self.connection = Some(connection);
+        let result = connection.exchange(bytes, false, PATIENCE);
+        if result.as_ref().is_ok_and(|reply| !reply.closes) {
+            self.connection = Some((number, connection));
         }
-        Ok(reply)
+        (result, number)
     }
 }
 
@@ -165,22 +174,29 @@ pub(super) fn axis(
     })
 }
 
-/// Runs `work` once for every worker, side by side; what they return, by worker, and how many requests they sent.
+/// Runs `work` once for every worker, side by side; what they return, by worker, how many requests they sent, and one of
+/// the exchanges that ended last.
 pub(super) fn crowd<'a, R: Send>(
     session: &'a Session<'a>,
     workers: usize,
     within: Duration,
     work: impl Fn(usize, &mut Worker<'_>) -> Result<R, Stop> + Sync,
-) -> (Result<Vec<R>, Stop>, u64) {
+) -> (Result<Vec<R>, Stop>, u64, Option<Answer>) {
     let requests = AtomicU64::new(0);
+    let last = Mutex::new(None);
     let until = clock::mono() + within.into();
     let results: Vec<Result<R, Stop>> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..workers)
             .map(|number| {
-                let (work, requests) = (&work, &requests);
+                let (work, requests, last) = (&work, &requests, &last);
                 scope.spawn(move || {
-                    let mut worker = Worker { session, target: session.target, connection: None, until, requests };
-                    work(number, &mut worker)
+                    let mut worker =
+                        Worker { session, target: session.target, connection: None, last: None, until, requests };
+                    let result = work(number, &mut worker);
+                    if let Some(answer) = worker.last {
+                        *lock(last) = Some(answer);
+                    }
+                    result
                 })
             })
             .collect();
@@ -189,5 +205,6 @@ pub(super) fn crowd<'a, R: Send>(
             .map(|thread| thread.join().unwrap_or_else(|_| Err(Stop::Harness("a worker of a check broke".into()))))
             .collect()
     });
-    (results.into_iter().collect(), requests.into_inner())
+    let last = lock(&last).take();
+    (results.into_iter().collect(), requests.into_inner(), last)
 }

@@ -140,7 +140,9 @@ pub struct Session<'a> {
     ledger: Mutex<Vec<Presented>>,
     windows: Mutex<Vec<WindowRecord>>,
     traffic: Traffic,
-    began: Nanos,
+    /// When the examination began (monotonic).
+    pub began: Nanos,
+    connections: AtomicU64,
     limited: AtomicBool,
     worked: [AtomicBool; 2],
     epochs: AtomicU64,
@@ -172,6 +174,7 @@ impl<'a> Session<'a> {
             windows: Mutex::new(Vec::new()),
             traffic: Traffic::default(),
             began: clock::mono(),
+            connections: AtomicU64::new(0),
             limited: AtomicBool::new(false),
             worked: [AtomicBool::new(false), AtomicBool::new(false)],
             epochs: AtomicU64::new(0),
@@ -347,6 +350,11 @@ impl<'a> Session<'a> {
     /// Whether it has worked before: then its failure is none of the target's ways to answer it, but a change of mind.
     pub(super) fn worked(&self, step: Step) -> bool {
         self.worked[step as usize].load(Ordering::Relaxed)
+    }
+
+    /// The number of a connection that has just been opened.
+    pub(super) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A number that no other probe has.

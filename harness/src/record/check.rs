@@ -157,6 +157,32 @@ pub struct Evidence {
     pub httpie: Option<String>,
     /// Wire to last byte.
     pub service_ns: Option<u64>,
+    /// When the request went out, in seconds after the examination began (monotonic).
+    #[serde(default)]
+    pub sent_s: Option<f64>,
+    /// When the answer was there, or the attempt was given up, in seconds after the examination began (monotonic).
+    #[serde(default)]
+    pub answered_s: Option<f64>,
+    /// Number of the connection, counted over the examination from 1: the same number, the same connection.
+    #[serde(default)]
+    pub connection: Option<u64>,
+    /// The server's clock minus ours lies in this interval, in seconds, by the `Date` of this reply alone.
+    #[serde(default)]
+    pub clock_offset_s: Option<(f64, f64)>,
+    /// Genuine tokens that were shown beside it.
+    #[serde(default)]
+    pub controls: Vec<ControlShown>,
+}
+
+/// What became of the genuine tokens around a probe: where one was refused, its own refusal says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ControlShown {
+    /// The operation of the profile that they were shown to.
+    pub operation: String,
+    /// The one before was accepted.
+    pub before: bool,
+    /// The one after was accepted.
+    pub after: bool,
 }
 
 /// What may be shown of a token: everything but the signature.

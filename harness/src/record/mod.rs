@@ -9,7 +9,8 @@ mod redact;
 mod store;
 
 pub use check::{
-    CheckRecord, Evidence, ExaminationRecord, Level, SkipReason, TokenView, VariantRecord, Verdict, WindowRecord,
+    CheckRecord, ControlShown, Evidence, ExaminationRecord, Level, SkipReason, TokenView, VariantRecord, Verdict,
+    WindowRecord,
 };
 pub use comparison::{Answer, ComparisonRecord, ControlRecord, QuantileRecord, ShiftPoint, ThroughputRecord};
 pub use environment::{Environment, ProcessRecord, ProcessSample, TopologyRecord};

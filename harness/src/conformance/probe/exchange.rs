@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::target::{Target, Vars};
-use crate::wire::{Connection, WireError, encode};
+use crate::wire::{Connection, Reply, WireError, encode};
 
 use super::super::answer::{Answer, Axis};
 use super::super::crowd::{self, Worker};
@@ -118,7 +118,7 @@ impl Probe<'_> {
         };
         let bytes = encode(&request, &target.endpoint);
         let sent = clock::mono();
-        let result = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
+        let (result, connection) = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
         let received = clock::mono();
         self.session.note(operation, &result);
         let (axis, reply) = match result {
@@ -131,8 +131,20 @@ impl Probe<'_> {
             (Axis::Unclear(_), Some(reply)) if self.session.refuses_so(operation, reply) => Axis::Refused,
             (axis, _) => axis,
         };
-        let answer =
-            Answer { operation: operation.to_owned(), request, token, reply, axis, raced: false, used, sent, received };
+        let answer = Answer {
+            operation: operation.to_owned(),
+            request,
+            token,
+            reply,
+            axis,
+            connection,
+            beside: None,
+            raced: false,
+            used,
+            sent,
+            received,
+        };
+        self.last = Some(answer.clone());
         crowd::learn(self.session, &answer);
         Ok(answer)
     }
@@ -142,13 +154,14 @@ impl Probe<'_> {
         self.limits_wanted = true;
     }
 
+    /// One exchange and the number of its connection.
     fn exchange(
         &mut self,
         target: &Target,
         operation: &str,
         bytes: &[u8],
         head: bool,
-    ) -> Result<crate::wire::Reply, WireError> {
+    ) -> (Result<Reply, WireError>, u64) {
         self.outcome.requests += 1;
         let patience = PATIENCE.min(self.deadline.since(clock::mono()).duration()).max(Duration::from_millis(50));
         let key = target.endpoint.url();
@@ -158,27 +171,31 @@ impl Probe<'_> {
         if !asks_only {
             self.epoch = self.session.next_epoch();
         }
-        if asks_only
-            && let Some(mut connection) = self.connections.remove(&key)
+        let kept = if asks_only { self.connections.remove(&key) } else { None };
+        if let Some((number, mut connection)) = kept
             && connection.is_usable()
         {
             match connection.exchange(bytes, head, patience) {
                 Ok(reply) => {
                     if !reply.closes {
-                        self.connections.insert(key, connection);
+                        self.connections.insert(key, (number, connection));
                     }
-                    return Ok(reply);
+                    return (Ok(reply), number);
                 }
-                Err(error @ WireError::Timeout { .. }) => return Err(error),
+                Err(error @ WireError::Timeout { .. }) => return (Err(error), number),
                 Err(_) => {}
             }
         }
-        let mut connection = Connection::open(&target.endpoint, &target.tls, patience)?;
-        let reply = connection.exchange(bytes, head, patience)?;
-        if asks_only && !reply.closes {
-            self.connections.insert(key, connection);
+        let mut connection = match Connection::open(&target.endpoint, &target.tls, patience) {
+            Ok(connection) => connection,
+            Err(error) => return (Err(error), 0),
+        };
+        let number = self.session.next_connection();
+        let result = connection.exchange(bytes, head, patience);
+        if asks_only && result.as_ref().is_ok_and(|reply| !reply.closes) {
+            self.connections.insert(key, (number, connection));
         }
-        Ok(reply)
+        (result, number)
     }
 
     /// Presents tokens to an operation at the same instant: every connection is open and has sent all but its last
@@ -198,15 +215,15 @@ impl Probe<'_> {
             connection
                 .hold_last_byte(&bytes, PATIENCE)
                 .map_err(|e| Stop::Inconclusive(format!("could not prepare a race: {e}")))?;
-            racers.push((connection, request, Some((*token).to_owned())));
+            racers.push((connection, self.session.next_connection(), request, Some((*token).to_owned())));
         }
         // The servers' reader threads need a moment to have taken what was sent so far.
         std::thread::sleep(Duration::from_millis(2));
         let sent = clock::mono();
         let released: Vec<Result<(), WireError>> =
-            racers.iter_mut().map(|(connection, _, _)| connection.release(PATIENCE)).collect();
+            racers.iter_mut().map(|(connection, ..)| connection.release(PATIENCE)).collect();
         let mut answers = Vec::with_capacity(racers.len());
-        for ((mut connection, request, token), released) in racers.into_iter().zip(released) {
+        for ((mut connection, number, request, token), released) in racers.into_iter().zip(released) {
             self.outcome.requests += 1;
             let result = released.and_then(|()| connection.receive(false, PATIENCE));
             let received = clock::mono();
@@ -229,6 +246,8 @@ impl Probe<'_> {
                 token,
                 reply,
                 axis,
+                connection: number,
+                beside: None,
                 raced: true,
                 used: None,
                 sent,
@@ -237,6 +256,7 @@ impl Probe<'_> {
             crowd::learn(self.session, &answer);
             answers.push(answer);
         }
+        self.last = answers.last().cloned();
         Ok(answers)
     }
 
@@ -254,8 +274,9 @@ impl Probe<'_> {
         self.guard()?;
         self.epoch = self.session.next_epoch();
         let within = within.min(self.deadline.since(clock::mono()).duration());
-        let (results, requests) = crowd::crowd(self.session, workers, within, work);
+        let (results, requests, last) = crowd::crowd(self.session, workers, within, work);
         self.outcome.requests += requests;
+        self.last = last.or(self.last.take());
         results
     }
 

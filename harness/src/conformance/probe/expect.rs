@@ -81,8 +81,9 @@ impl Probe<'_> {
                 continue;
             }
             let before = self.control_near(way)?;
-            let Some(answer) = self.present_value(way, token)? else { continue };
+            let Some(mut answer) = self.present_value(way, token)? else { continue };
             let after = self.control_now(way)?;
+            answer.beside = way.accepts_genuine.then_some((before, after));
             // A way that answers garbage with a 200 of its own kind refuses in that manner.
             seen.push((way.name.clone(), answer, before && after && way.refuses_nothing));
         }

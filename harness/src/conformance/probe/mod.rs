@@ -16,6 +16,7 @@ use crate::target::{Dialect, Profile, Target, Vars};
 use crate::units::Nanos;
 use crate::wire::Connection;
 
+use super::answer::Answer;
 use super::descriptor::{Check, Need};
 use super::engine::Event;
 use super::forger::Forger;
@@ -123,7 +124,9 @@ pub struct Probe<'a> {
     outcome: Outcome,
     began: Nanos,
     deadline: Nanos,
-    connections: HashMap<String, Connection>,
+    connections: HashMap<String, (u64, Connection)>,
+    /// The exchange that ended last.
+    last: Option<Answer>,
     wanted: Option<Wanted<'a>>,
     captured: std::cell::RefCell<Option<(String, Option<u64>)>>,
     /// Exchanges so far that may use a token up.
@@ -156,6 +159,7 @@ impl<'a> Probe<'a> {
             began,
             deadline: (began + allowance.into()).min(session.deadline),
             connections: HashMap::new(),
+            last: None,
             wanted,
             captured: std::cell::RefCell::default(),
             used: 0,
@@ -192,8 +196,11 @@ impl<'a> Probe<'a> {
         // What a target says reaches the words of a finding too.
         for observation in &mut self.outcome.observations {
             let evidence = observation.evidence.iter_mut().flat_map(|e| [&mut e.expected, &mut e.seen]);
-            for text in evidence.chain([&mut observation.summary]) {
+            for text in evidence.chain([&mut observation.summary, &mut observation.finding]) {
                 *text = self.session.redact(text);
+            }
+            if let Some(SkipReason::NotApplicable(why) | SkipReason::Needs(why)) = &mut observation.reason {
+                *why = self.session.redact(why);
             }
         }
         self.outcome

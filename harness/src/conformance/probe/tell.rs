@@ -1,6 +1,7 @@
 //! How does a check say what it saw?
 
-use crate::record::{Level, SkipReason, Verdict, WindowRecord};
+use crate::clock;
+use crate::record::{Evidence, Level, SkipReason, Verdict, WindowRecord};
 use crate::target::Meaning;
 
 use super::super::answer::{Answer, Axis};
@@ -27,7 +28,9 @@ impl Probe<'_> {
 
     /// The requirement does not hold.
     pub fn fail(&mut self, variant: Option<&str>, finding: &str, summary: impl Into<String>) {
-        self.outcome.observations.push(Observation::new(variant, Verdict::Fail, finding, summary));
+        let mut observation = Observation::new(variant, Verdict::Fail, finding, summary);
+        observation.evidence.push(self.last_exchange(variant, &observation.summary));
+        self.outcome.observations.push(observation);
     }
 
     /// The requirement does not hold, shown by an exchange.
@@ -122,13 +125,32 @@ impl Probe<'_> {
         answer.reply.as_ref().map(|r| self.target().judge(&answer.operation, r))
     }
 
-    pub(super) fn evidence(&self, variant: Option<&str>, answer: &Answer, expected: &str) -> crate::record::Evidence {
+    /// What many exchanges or a computation have shown: the last exchange stands for how it was looked for. A line for
+    /// a shell would promise that it shows the finding.
+    fn last_exchange(&self, variant: Option<&str>, summary: &str) -> Evidence {
+        let expected = self.check.requirement;
+        let Some(answer) = &self.last else {
+            let now = Some(clock::mono().since(self.session.began).as_secs_f64());
+            let (expected, seen) = (expected.to_owned(), summary.to_owned());
+            let variant = variant.map(str::to_owned);
+            return Evidence { variant, expected, seen, answered_s: now, ..Evidence::default() };
+        };
+        let lines = reproduce::lines(self.session, self.check, variant, answer);
+        Evidence {
+            request: Some(lines.request),
+            response: lines.response,
+            token: answer.token.as_deref().map(|token| self.session.view(token)),
+            ..answer.evidence(variant, expected, summary, self.session.began)
+        }
+    }
+
+    pub(super) fn evidence(&self, variant: Option<&str>, answer: &Answer, expected: &str) -> Evidence {
         if let (Some(wanted), Some(token)) = (&self.wanted, &answer.token)
             && wanted.is(variant)
         {
             self.captured.borrow_mut().get_or_insert_with(|| (token.clone(), answer.used));
         }
-        let mut evidence = answer.evidence(variant, expected, &answer.describe());
+        let mut evidence = answer.evidence(variant, expected, &answer.describe(), self.session.began);
         let lines = reproduce::lines(self.session, self.check, variant, answer);
         evidence.request = Some(lines.request);
         evidence.response = lines.response;

@@ -41,7 +41,7 @@ pub(super) fn tokens(reading: &[Atom]) -> Vec<Range<usize>> {
         // Behind `%22` or another prefix only the usual first letters tell.
         let first = at == 0 || !in_token(reading[at - 1].c) || reading[at - 1].c == '=';
         let usual = begins(&reading[at..]);
-        if !usual && !(first && reading[at].c == 'e') {
+        if !(usual || first && reading[at].c == 'e') {
             at += 1;
             continue;
         }

@@ -70,6 +70,7 @@ fn evidence(e: &Evidence) -> Markup {
             dl {
                 dt { "expected" } dd { (e.expected) }
                 dt { "seen" } dd { (e.seen) }
+                @if let Some(when) = when(e) { dt { "when" } dd { (when) } }
             }
             @if let Some(curl) = &e.curl {
                 p class="label" { "See it again" }
@@ -91,6 +92,27 @@ fn evidence(e: &Evidence) -> Markup {
             }
         }
     }
+}
+
+/// When and on which connection it was seen, by whose clock, and what became of the genuine tokens beside it.
+fn when(e: &Evidence) -> Option<String> {
+    let mut said = match (e.sent_s, e.answered_s) {
+        (Some(sent), Some(answered)) => format!("sent at {sent:.3} s, answered at {answered:.3} s of the examination"),
+        (None, Some(at)) => format!("at {at:.3} s of the examination"),
+        _ => return None,
+    };
+    if let Some(number) = e.connection {
+        said.push_str(&format!(", on connection {number}"));
+    }
+    if let Some((low, high)) = e.clock_offset_s {
+        said.push_str(&format!("; the server's clock is {low:+.1} to {high:+.1} s ahead of ours"));
+    }
+    let word = |held: bool| if held { "accepted" } else { "refused" };
+    for c in &e.controls {
+        let (before, after) = (word(c.before), word(c.after));
+        said.push_str(&format!("; at `{}` a genuine token was {before} before and {after} after it", c.operation));
+    }
+    Some(said)
 }
 
 fn token_view(token: &TokenView) -> Markup {

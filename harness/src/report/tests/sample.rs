@@ -323,6 +323,11 @@ fn evidence(expected: &str, seen: &str, check: &str) -> Evidence {
         )),
         httpie: Some(format!("http POST :40211/api/token/refresh/ refresh=\"$(assay forge {check} --target http://127.0.0.1:40211 --profile reference)\"")),
         service_ns: Some(431_000),
+        sent_s: Some(3.25),
+        answered_s: Some(3.251),
+        connection: Some(17),
+        clock_offset_s: Some((-0.7, 0.3)),
+        controls: vec![ControlShown { operation: "verify.resource".into(), before: true, after: true }],
     }
 }
 
@@ -547,7 +552,7 @@ fn make() -> Run {
             },
         ],
         checks: checks(),
-        examinations: vec![crate::record::ExaminationRecord {
+        examinations: vec![ExaminationRecord {
             topology: "bare".to_owned(),
             requests: 5_213,
             logins: 436,
