@@ -39,6 +39,19 @@ fn vectors() -> Option<Value> {
 }
 
 #[test]
+fn the_page_says_where_the_reference_server_differs() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/vectors.md");
+    let page = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    let (_, section) = page.split_once("## Where the reference server differs").expect("the section");
+    for (cases, why) in DIFFERENT {
+        let cases: Vec<String> = cases.iter().map(u64::to_string).collect();
+        let line = format!("| {} | {why} |", cases.join(", "));
+        assert!(section.lines().any(|there| there == line), "docs/vectors.md lacks: {line}");
+    }
+    assert_eq!(section.lines().filter(|line| line.starts_with("| ")).count(), DIFFERENT.len() + 1);
+}
+
+#[test]
 fn the_reference_server_judges_all_401_as_wycheproof_does_or_says_why_not() {
     let Some(file) = vectors() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

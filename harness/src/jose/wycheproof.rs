@@ -7,7 +7,25 @@ use serde_json::Value;
 
 use super::*;
 
+/// Every file of vectors that is run, what it is asked, and how many cases it has. docs/vectors.md says the same.
+const RUN: &[(&str, &str, usize)] = &[
+    ("json_web_signature_test.json", "compact tokens against a key or a key set, every algorithm", 401),
+    ("json_web_key_test.json", "keys that must not be used for what they are offered for", 26),
+    ("json_web_crypto_test.json", "an older view of signed and encrypted tokens", 83),
+    ("json_web_encryption_test.json", "encrypted tokens, opened where key agreement and content are understood", 139),
+    ("hmac_sha256_test.json", "HS256, whole and cut tags", 174),
+    ("hmac_sha384_test.json", "HS384, whole and cut tags", 174),
+    ("hmac_sha512_test.json", "HS512, whole and cut tags", 174),
+    ("ecdsa_secp256r1_sha256_p1363_test.json", "ES256", 262),
+    ("ecdsa_secp384r1_sha384_p1363_test.json", "ES384", 280),
+    ("ecdsa_secp521r1_sha512_p1363_test.json", "ES512", 318),
+    ("rsa_signature_2048_sha256_test.json", "RS256, with every malformed padding", 259),
+    ("rsa_pss_2048_sha256_mgf1_32_test.json", "PS256", 108),
+    ("ed25519_test.json", "EdDSA", 151),
+];
+
 fn vectors(name: &str) -> Option<Value> {
+    assert!(RUN.iter().any(|(file, ..)| *file == name), "{name} is run, and the list does not say so");
     let root = std::env::var_os("ASSAY_VECTORS").map_or_else(
         || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors"),
         std::path::PathBuf::from,
@@ -52,6 +70,26 @@ const NOT_STRICTER: &[(&[u64], &str)] = &[(
 
 fn listed(table: &[(&[u64], &str)], id: u64) -> bool {
     table.iter().any(|(ids, reason)| ids.contains(&id) && !reason.is_empty())
+}
+
+#[test]
+fn the_page_says_which_vectors_are_run_and_where_we_differ() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/vectors.md");
+    let page = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    let ids = |ids: &[u64]| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let files = RUN.iter().map(|(file, what, cases)| format!("| `{file}` | {what} | {cases} |"));
+    let stricter = STRICTER.iter().map(|(of, why)| format!("| {} | valid | refused | {why} |", ids(of)));
+    let laxer = NOT_STRICTER.iter().map(|(of, why)| format!("| {} | invalid | accepted | {why} |", ids(of)));
+    for line in files.chain(stricter).chain(laxer) {
+        assert!(page.lines().any(|there| there == line), "docs/vectors.md lacks: {line}");
+    }
+    assert_eq!(page.matches("_test.json` |").count(), RUN.len(), "docs/vectors.md lists a file that is not run");
+    for (file, _, cases) in RUN {
+        let Some(content) = vectors(file) else { continue };
+        let mut seen = 0;
+        each(&content, |_, _| seen += 1);
+        assert_eq!(seen, *cases, "{file}");
+    }
 }
 
 #[test]
