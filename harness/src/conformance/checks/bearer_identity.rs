@@ -1,5 +1,7 @@
 //! Whose request is it, where two answers are possible: two headers, two places, two users on one connection?
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 
@@ -228,9 +230,11 @@ fn cookie_mix(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn method_path(p: &mut Probe<'_>) -> Result<(), Stop> {
     let way = p.resource()?;
     let token = p.access()?;
-    if !p.present(&way, &token)?.accepted() {
+    let granted = p.present(&way, &token)?;
+    if !granted.accepted() {
         return Err(Stop::Inconclusive("the resource refuses a genuine token".into()));
     }
+    let content = granted.reply.map(|reply| reply.body.to_vec()).unwrap_or_default();
     let genuine = plain(p, &way)?;
     let (path, own) = (genuine.uri().path().to_owned(), genuine.method().clone());
     let inner = path.trim_start_matches('/');
@@ -259,17 +263,30 @@ fn method_path(p: &mut Probe<'_>) -> Result<(), Stop> {
             request.headers_mut().insert(name, HeaderValue::from_static("GET"));
         }
         let answer = p.send("verify.anonymous", request, None)?;
-        judge_anonymous(p, &way, variant, &answer);
+        judge_anonymous(p, &way, variant, &answer, &content);
     }
     Ok(())
 }
 
-/// Whatever the answer is, it must not be the resource's, nor repeat the request.
-fn judge_anonymous(p: &mut Probe<'_>, way: &Way, variant: &str, answer: &Answer) {
-    let shown = answer.reply.as_ref().is_some_and(|r| {
-        let body = variant == "HEAD" || !r.body.is_empty();
-        body && p.target().accepted(&way.operation, r) && variant != "HEAD"
-    });
+/// True where two bodies are the same, or JSON objects with the same members.
+fn same_shape(one: &[u8], other: &[u8]) -> bool {
+    let members = |body: &[u8]| match serde_json::from_slice(body) {
+        Ok(serde_json::Value::Object(object)) => {
+            Some(object.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>())
+        }
+        _ => None,
+    };
+    one == other || members(one).is_some_and(|one| members(other).is_some_and(|other| one == other))
+}
+
+/// Whatever the answer is, it must not be the resource's, nor repeat the request. `content` is what the resource shows to its caller.
+fn judge_anonymous(p: &mut Probe<'_>, way: &Way, variant: &str, answer: &Answer, content: &[u8]) {
+    let shown = variant != "HEAD"
+        && answer.reply.as_ref().is_some_and(|r| {
+            // To say which methods there are is what OPTIONS is for (RFC 9110 section 9.3.7), and 200 is how it is said.
+            let describes = variant == "OPTIONS" && !same_shape(&r.body, content);
+            !r.body.is_empty() && p.target().accepted(&way.operation, r) && !describes
+        });
     let echoed = variant == "TRACE" && answer.status() == 200;
     // HEAD has no body to judge by: its status alone says that the guard was passed.
     let silent = p.target().statuses(&way.operation, Case::NoToken).contains(&200);
@@ -468,6 +485,15 @@ fn fuzz(p: &mut Probe<'_>) -> Result<(), Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_with_other_values_is_of_the_same_shape_and_a_list_of_methods_is_not() {
+        let content = br#"{"message": "hello, alice", "user": "alice"}"#;
+        assert!(same_shape(br#"{"user": "", "message": "hello"}"#, content));
+        assert!(same_shape(b"plain", b"plain"));
+        assert!(!same_shape(b"GET,HEAD", content));
+        assert!(!same_shape(br#"{"name": "Hello View", "renders": ["application/json"]}"#, content));
+    }
 
     #[test]
     fn mutations_are_repeatable_and_of_every_kind() {

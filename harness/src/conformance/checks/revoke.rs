@@ -21,11 +21,11 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "revoke-effective",
         group: "REVOKE",
-        requirement: "after a revocation was answered as done, the refresh token is refused",
+        requirement: "after a revocation was answered as done, the token is refused",
         sources: &["RFC 7009 section 2"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Revoke, Need::Issue],
-        variants: &["answer", "refresh", "many-connections"],
+        variants: &["answer", "token", "many-connections"],
         isolation: Isolation::User,
         cost: cost(12, 2),
         intrusive: false,
@@ -113,7 +113,7 @@ fn revoked(p: &mut Probe<'_>) -> Result<(Issued, String, Answer), Stop> {
 
 fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
     let (issued, token, answer) = revoked(p)?;
-    p.offer("refresh", &token)?;
+    p.offer("token", &token)?;
     if !answer.accepted() {
         p.fail_seen(Some("answer"), &answer.finding(), "a genuine token's revocation accepted", &answer);
         return Ok(());
@@ -130,7 +130,7 @@ fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
                 // What was shown to it is dead, as the profile says; that the session goes on is worth a word.
                 let text = "the revoked access token is refused, and the refresh token of that login goes on working";
                 p.fail_told(
-                    Some("refresh"),
+                    Some("token"),
                     "session-lives",
                     "the refresh token of that login refused too",
                     text,
@@ -139,7 +139,7 @@ fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
                 p.at_most(Level::Should);
                 return Ok(());
             }
-            p.judge_refusal(Some("refresh"), "a revoked refresh token refused", &shown);
+            p.judge_refusal(Some("token"), "a revoked refresh token refused", &shown);
             if shown.accepted() {
                 return Ok(());
             }
@@ -162,7 +162,7 @@ fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
             let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
             for way in ways {
                 let shown = p.present(&way, &token)?;
-                p.judge_refusal(Some("refresh"), &format!("a revoked token refused by `{}`", way.name), &shown);
+                p.judge_refusal(Some("token"), &format!("a revoked token refused by `{}`", way.name), &shown);
             }
         }
     }
