@@ -182,3 +182,14 @@ fn every_finding_says_when_and_where_it_was_seen_and_what_became_of_the_controls
     let counted = &records["sig-claim-ssrf"].evidence[0];
     assert!(counted.curl.is_none() && counted.request.is_some(), "the last exchange, and no promise: {counted:?}");
 }
+
+#[test]
+fn a_subject_that_converts_to_the_first_user_is_seen_in_the_second_users_token() {
+    let record = examined(config("HS256", &["coerce-id"])).remove("type-sub").unwrap();
+    let of = |name: &str| record.variants.iter().find(|v| v.name == name).unwrap();
+    assert!(of("true").summary.contains("another user"), "{}", of("true").summary);
+    // Their own subject, spelled loosely, makes nobody another one.
+    for own in ["own-and-blank", "zero-and-own", "array-of-own"] {
+        assert!(of(own).summary.contains("saw accepted"), "{own}: {}", of(own).summary);
+    }
+}

@@ -59,7 +59,20 @@ fn a_limit_is_no_refusal() {
 #[test]
 fn a_user_who_is_locked_meanwhile_lets_nothing_pass() {
     let needs_logins = ["refresh-basic", "refresh-invalid", "claim-access-as-refresh"];
-    check(Twist::LocksAfter(2), &needs_logins, 3, "a login that worked before");
+    check(Twist::LocksAfter(3), &needs_logins, 3, "a login that worked before");
+}
+
+#[test]
+fn a_login_that_ends_the_session_before_it_leaves_the_checks_their_controls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(Twist::OneSession);
+    let more =
+        ["--only", "struct-*", "--only", "sig-*", "--only", "claim-*", "--only", "verify-*", "--only", "refresh-*"];
+    let output = check_in(folder.path(), &server, &more);
+    let told = said(&output);
+    assert!(told.contains("a login ends the user's session before it"), "{told}");
+    assert!(!told.contains("controls-refused") && !told.contains("genuine token beside it was refused"), "{told}");
+    assert_ne!(output.status.code(), Some(3), "{told}");
 }
 
 #[test]

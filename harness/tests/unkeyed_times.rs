@@ -16,9 +16,12 @@ struct Server {
     _runtime: tokio::runtime::Runtime,
 }
 
-fn serve(flaws: &[&str], access: Duration) -> Server {
+fn config(flaws: &[&str], access: Duration) -> Config {
     let flaws: Vec<_> = flaws.iter().map(|f| f.parse().unwrap()).collect();
-    let config = Config { flaws: FlawSet::of(&flaws), hash: Hash::None, access_lifetime: access, ..Config::default() };
+    Config { flaws: FlawSet::of(&flaws), hash: Hash::None, access_lifetime: access, ..Config::default() }
+}
+
+fn serve(config: Config) -> Server {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let app = reference_server::app(config).unwrap();
     let listen = |router: axum::Router| {
@@ -37,9 +40,16 @@ fn serve(flaws: &[&str], access: Duration) -> Server {
 
 /// What the checks of time find without the key; `moves`: with the hook that moves the clock.
 fn examined(flaws: &[&str], access: Duration, moves: bool, ids: &[&str]) -> Findings {
-    let server = serve(flaws, access);
+    examined_by(config(flaws, access), Some(0.0), moves, ids)
+}
+
+/// The same of a server of any configuration, of which the profile declares this leeway.
+fn examined_by(config: Config, leeway_s: Option<f64>, moves: bool, ids: &[&str]) -> Findings {
+    let access = config.access_lifetime;
+    let server = serve(config);
     let mut profile: Profile = load("reference", None, Path::new(".")).unwrap();
     profile.keys.sign = None;
+    profile.declares.leeway_s = leeway_s;
     profile.tokens.access.lifetime_s = Some(access.as_secs_f64());
     let target = Target::new(profile, &server.url, moves.then_some(server.admin.as_str()), &[]).unwrap();
     let checks: Vec<&'static Check> = ids.iter().map(|id| find(id).unwrap()).collect();
@@ -106,4 +116,17 @@ fn what_outlives_the_budget_cannot_be_observed_and_says_so() {
     assert_eq!(leeway.reason, Some(SkipReason::Budget(300)), "{}", leeway.summary);
     let note = findings.windows[0].note.clone().unwrap();
     assert!(findings.windows[0].method == "not-observed" && note.contains("cannot be observed"), "{note}");
+}
+
+#[test]
+fn a_leeway_that_nobody_declares_is_measured_before_a_verdict_counts_as_kept() {
+    let lenient = |flaws: &[&str]| {
+        let config = Config { leeway: Duration::from_secs(4), ..config(flaws, Duration::from_secs(3)) };
+        let findings = examined_by(config, None, false, &["time-cached-verdict"]);
+        (findings.checks[0].verdict, findings.checks[0].summary.clone())
+    };
+    let (verdict, summary) = lenient(&[]);
+    assert_eq!(verdict, Verdict::Pass, "{summary}");
+    let (verdict, summary) = lenient(&["verdict-cache"]);
+    assert_eq!(verdict, Verdict::Fail, "{summary}");
 }

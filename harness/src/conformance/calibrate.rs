@@ -137,6 +137,28 @@ pub(super) fn calibrate(
     Ok(())
 }
 
+/// Whether a login ends the user's session before it: then checks run one after another, each on a login of its own.
+pub(super) fn sessions(session: &Session<'_>, on_event: &(dyn Fn(Event) + Sync), warnings: &mut Vec<Warning>) {
+    let ways: Vec<Way> = session.ways.iter().filter(|way| way.usable()).cloned().collect();
+    let mut probe = Probe::new(session, &CALIBRATION, on_event, None);
+    if ways.is_empty() || !probe.has(Need::Issue) || probe.target().is_command("issue") {
+        return;
+    }
+    let (Ok(first), Ok(second)) = (probe.access(), probe.login()) else { return };
+    let Some(second) = second.access.filter(|second| *second != first) else { return };
+    let ended = |probe: &mut Probe<'_>, way: &Way| {
+        let mut refused = |token: &str| probe.present(way, token).is_ok_and(|answer| answer.refused());
+        refused(&first) && !refused(&second)
+    };
+    if ways.iter().any(|way| ended(&mut probe, way)) {
+        session.drain();
+        session.note_one_session();
+        let text = "a login ends the user's session before it: checks run one after another, and each logs in anew";
+        let hint = "where it is not meant to be so, look at what ends the first session";
+        warnings.push(Warning::new("one-session", text).at(session.topology).hint(hint));
+    }
+}
+
 /// Where no login works: whether anything that the target says is what the profile knows, so that a refused login
 /// (whose credentials may be wrong) is told from another kind of server.
 fn understood(probe: &mut Probe<'_>, ways: &[Way]) -> Result<(), String> {

@@ -138,6 +138,10 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     session.budget = e.selection.budget;
     session.deadline = clock::mono() + (if e.selection.budget == Budget::Ci { CI_RUN } else { THOROUGH_RUN }).into();
     let usable = reach(e.target).and_then(|()| calibrate::calibrate(&mut session, e.on_event, &mut findings.warnings));
+    if usable.is_ok() {
+        calibrate::sessions(&session, e.on_event, &mut findings.warnings);
+    }
+    let side_by_side = if session.has_one_session() { 1 } else { SIDE_BY_SIDE };
     let plan = Plan::new(e, &session);
     let mut records: Vec<(usize, CheckRecord)> = Vec::new();
     let grade = |index: usize, level: Level, outcome: Outcome| {
@@ -181,7 +185,7 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
             };
             let next = AtomicUsize::new(0);
             std::thread::scope(|scope| {
-                for _ in 0..SIDE_BY_SIDE.min(plan.beside.len()) {
+                for _ in 0..side_by_side.min(plan.beside.len()) {
                     scope.spawn(|| {
                         while let Some(item) = plan.beside.get(next.fetch_add(1, Ordering::Relaxed)) {
                             run(*item);
@@ -214,6 +218,12 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
         let text = "the server limits logins (429): checks that need more of them learnt nothing";
         let hint = "lift the limit for this examination, or take fewer checks at a time with --only";
         findings.warnings.push(Warning::new("rate-limited", text).at(e.topology).hint(hint));
+    }
+    if session.lost_a_session() {
+        let text = "sessions ended before their time (is there a limit of sessions per user?): checks that used one were run again, alone";
+        findings
+            .warnings
+            .push(Warning::new("sessions-ended", text).at(e.topology).hint("allow more sessions per user"));
     }
     findings.windows = session.windows();
     findings.traffic = session.traffic();

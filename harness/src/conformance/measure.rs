@@ -109,6 +109,23 @@ pub fn cut(p: &mut Probe<'_>, way: &Way, forger: &Forger, edge: Edge) -> Result<
     Ok(measured)
 }
 
+/// The cut-off of a way, measured with genuine tokens that are waited for, once in a run.
+///
+/// # Errors
+/// As [`short_lived`].
+pub fn waited(p: &mut Probe<'_>, way: &Way, life_s: f64, until_s: f64) -> Result<Cut, Stop> {
+    let slot = p.session.cut_slot(&way.operation, Edge::Exp);
+    // Who measures it first is waited for, and may wait for the end of its tokens itself.
+    p.allow(Duration::from_secs_f64(life_s + until_s));
+    let mut held = lock(&slot);
+    if let Some(known) = *held {
+        return Ok(known);
+    }
+    let measured = short_lived(p, way, life_s, until_s)?;
+    *held = Some(measured);
+    Ok(measured)
+}
+
 /// Measures a cut-off with forged tokens: the ladder, bisection to a second, twins across the last second.
 fn forged(p: &mut Probe<'_>, way: &Way, forger: &Forger, edge: Edge) -> Result<Cut, Stop> {
     let mut cut = Cut::default();

@@ -138,6 +138,7 @@ pub struct Session<'a> {
     cuts: Mutex<HashMap<(String, Edge), CutSlot>>,
     refresh: Mutex<Option<String>>,
     ledger: Mutex<Vec<Presented>>,
+    given: Mutex<HashSet<String>>,
     windows: Mutex<Vec<WindowRecord>>,
     traffic: Traffic,
     /// When the examination began (monotonic).
@@ -148,6 +149,8 @@ pub struct Session<'a> {
     epochs: AtomicU64,
     unanswered: AtomicU32,
     alone: AtomicBool,
+    one_at_a_time: AtomicBool,
+    died: AtomicBool,
 }
 
 impl<'a> Session<'a> {
@@ -171,6 +174,7 @@ impl<'a> Session<'a> {
             cuts: Mutex::new(HashMap::new()),
             refresh: Mutex::new(None),
             ledger: Mutex::new(Vec::new()),
+            given: Mutex::new(HashSet::new()),
             windows: Mutex::new(Vec::new()),
             traffic: Traffic::default(),
             began: clock::mono(),
@@ -180,6 +184,8 @@ impl<'a> Session<'a> {
             epochs: AtomicU64::new(0),
             unanswered: AtomicU32::new(0),
             alone: AtomicBool::new(false),
+            one_at_a_time: AtomicBool::new(false),
+            died: AtomicBool::new(false),
         }
     }
 
@@ -240,6 +246,17 @@ impl<'a> Session<'a> {
         self.alone.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a login ends the user's session before it, so that what one check logs in for ends another's tokens.
+    pub(super) fn has_one_session(&self) -> bool {
+        self.one_at_a_time.load(Ordering::Relaxed)
+    }
+
+    /// A login has ended the session before it: every check runs alone, on a login of its own.
+    pub(super) fn note_one_session(&self) {
+        self.one_at_a_time.store(true, Ordering::Relaxed);
+        self.leave_alone();
+    }
+
     /// Text without secrets.
     pub fn redact(&self, text: &str) -> String {
         lock(&self.redactor).text(text)
@@ -286,6 +303,31 @@ impl<'a> Session<'a> {
         Ok(pool.clone())
     }
 
+    /// The pooled token.
+    pub(super) fn held(&self) -> Option<Held> {
+        lock(&self.pool).clone()
+    }
+
+    /// Throws the pooled token away where it is this one: its session has ended before its time. The refresh token that
+    /// serves as a control may have ended with it.
+    pub(super) fn forget(&self, access: &str) {
+        self.died.store(true, Ordering::Relaxed);
+        let mut pool = lock(&self.pool);
+        if pool.as_ref().is_some_and(|held| held.issued.access.as_deref() == Some(access)) {
+            *pool = None;
+        }
+    }
+
+    /// Whether a genuine token ended before its time.
+    pub(super) fn lost_a_session(&self) -> bool {
+        self.died.load(Ordering::Relaxed)
+    }
+
+    /// From now on this is the pooled token.
+    pub(super) fn pool(&self, held: Held) {
+        *lock(&self.pool) = Some(held);
+    }
+
     /// Throws the pooled token away: an exclusive check has changed the world.
     pub fn drain(&self) {
         *lock(&self.pool) = None;
@@ -319,6 +361,19 @@ impl<'a> Session<'a> {
         if ledger.len() < LEDGER_LIMIT {
             ledger.push(presented);
         }
+    }
+
+    /// Remembers what the server gave out.
+    pub(super) fn note_given(&self, token: &str) {
+        let mut given = lock(&self.given);
+        if given.len() < LEDGER_LIMIT {
+            given.insert(token.to_owned());
+        }
+    }
+
+    /// Whether the server gave this very token out.
+    pub fn gave(&self, token: &str) -> bool {
+        lock(&self.given).contains(token)
     }
 
     /// Every presentation so far.

@@ -35,6 +35,8 @@ pub enum Twist {
     LimitsWrongPasswords,
     /// The first logins work; then the user is locked.
     LocksAfter(u64),
+    /// A login ends the user's session before it.
+    OneSession,
     /// GET on the login's address shows a page.
     LoginPage,
     /// Tokens that nobody can read, with replies that may be stored and that echo what came.
@@ -208,6 +210,7 @@ impl Shared {
         {
             return self.refuse(LOGIN);
         }
+        *self.seen.lock().expect("sound").entry(format!("session of {user}")).or_default() += 1;
         let (access, refresh) = (self.token(user, "access", 300), self.token(user, "refresh", 86_400));
         let mut said = says(200, &json!({"access": access, "refresh": refresh}));
         if self.twist != Twist::Opaque {
@@ -236,8 +239,10 @@ impl Shared {
     fn token(&self, user: &str, kind: &str, life: u64) -> String {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        let claims =
-            json!({"user_id": user, "token_type": kind, "jti": format!("{number:032}"), "iat": now, "exp": now + life});
+        let session = self.session(user);
+        let claims = json!({
+            "user_id": user, "token_type": kind, "jti": format!("{number:032}"), "iat": now, "exp": now + life, "sid": session,
+        });
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY))
             .expect("signed");
         let token = match self.twist {
@@ -250,6 +255,11 @@ impl Shared {
         }
         self.issued.lock().expect("sound").push(token.clone());
         token
+    }
+
+    /// The number of a user's last login.
+    fn session(&self, user: &str) -> u64 {
+        self.seen.lock().expect("sound").get(&format!("session of {user}")).copied().unwrap_or_default()
     }
 
     /// Whose token it is, where it is good for a use.
@@ -286,6 +296,8 @@ impl Shared {
             _ => 0,
         };
         let right = claims.get("token_type")? == kind || times > 1;
-        right.then(|| claims.get("user_id").and_then(Value::as_str).map(str::to_owned))?
+        let user = claims.get("user_id").and_then(Value::as_str).filter(|_| right)?;
+        let ended = self.twist == Twist::OneSession && claims.get("sid") != Some(&json!(self.session(user)));
+        (!ended).then(|| user.to_owned())
     }
 }

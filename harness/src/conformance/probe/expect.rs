@@ -131,9 +131,10 @@ impl Probe<'_> {
             (Verdict::Fail, Some(Level::Should), hit)
         } else if let Some(hit) = undecided {
             let text = format!(
-                "`{}`: {}, but a genuine token beside it was refused too, so nothing was learnt",
+                "`{}`: {}, but a genuine token beside it was refused too{}, so nothing was learnt",
                 hit.0,
-                hit.1.describe()
+                hit.1.describe(),
+                if self.session.lost_a_session() { " (a new login's is accepted: its session had ended)" } else { "" }
             );
             self.inconclusive(variant, "controls-refused", text);
             return;
@@ -169,12 +170,28 @@ impl Probe<'_> {
         // A way that never took a genuine token is not asked again: what it accepts is still worth seeing.
         let held = if way.accepts_genuine {
             let genuine = self.access()?;
-            self.present(way, &genuine)?.accepted()
+            self.present(way, &genuine)?.accepted() || self.has_died(way, &genuine)?
         } else {
             false
         };
         self.controls.insert(way.operation.clone(), (held, clock::mono()));
         Ok(held)
+    }
+
+    /// A genuine token is refused. Where a new login's is accepted, the session has ended before its time (somebody's
+    /// login ends the oldest, for instance), and what was forged of it says nothing any more: the check is run again,
+    /// with nobody beside it. Always false: the token itself is no control.
+    fn has_died(&mut self, way: &Way, genuine: &str) -> Result<bool, Stop> {
+        if !self.has(Need::Issue) || self.session.has_one_session() || self.own_login {
+            return Ok(false);
+        }
+        self.own_login = true;
+        let again = self.login()?.access.unwrap_or_default();
+        if again != genuine && self.present(way, &again)?.accepted() {
+            self.session.forget(genuine);
+            self.alone()?;
+        }
+        Ok(false)
     }
 
     /// Whether the way accepts a genuine token that we signed again with one claim added. Asked once per run.

@@ -135,6 +135,8 @@ pub struct Probe<'a> {
     controls: HashMap<String, (bool, Nanos)>,
     issued: BTreeMap<String, Value>,
     epoch: u64,
+    /// It has logged in because its genuine token had ended, or might have.
+    own_login: bool,
     /// How the last login that failed was answered.
     last_login: String,
     /// Limits are what the check looks for.
@@ -167,6 +169,7 @@ impl<'a> Probe<'a> {
             controls: HashMap::new(),
             issued: BTreeMap::new(),
             epoch: session.next_epoch(),
+            own_login: false,
             last_login: String::new(),
             limits_wanted: false,
         }

@@ -28,6 +28,11 @@ impl Probe<'_> {
     /// As [`access`](Self::access).
     pub fn pooled(&mut self) -> Result<Issued, Stop> {
         let session = self.session;
+        if session.has_one_session() {
+            // The check before may have ended the session, or used its refresh token up.
+            let held = session.held().filter(|held| self.own_login && clock::mono() < held.use_until);
+            return held.map_or_else(|| self.login(), |held| Ok(held.issued));
+        }
         let held = session.pooled(|held| match held {
             Some(held) if clock::mono() < held.use_until => Ok(None),
             _ => self.login().map(|issued| {
@@ -54,6 +59,12 @@ impl Probe<'_> {
         match self.login_with(&vars) {
             Ok(issued) => {
                 self.session.has_worked(Step::Login);
+                if self.session.has_one_session() {
+                    self.own_login = true;
+                    let use_until = use_until(&issued);
+                    self.session.pool(Held { issued: issued.clone(), use_until });
+                    self.controls.clear();
+                }
                 Ok(issued)
             }
             // Not what it needs is missing, but what worked before is refused: the check was tried, and learnt nothing.
@@ -69,7 +80,10 @@ impl Probe<'_> {
 
     /// Keeps what came out of every record.
     fn learn(&self, issued: &Issued) {
-        [&issued.access, &issued.refresh].into_iter().flatten().for_each(|token| self.session.learn_token(token));
+        for token in [&issued.access, &issued.refresh].into_iter().flatten() {
+            self.session.note_given(token);
+            self.session.learn_token(token);
+        }
     }
 
     /// A login with other values (another user, another client).
@@ -127,6 +141,9 @@ impl Probe<'_> {
         }
         let session = self.session;
         let mut kept = session.refresh_control();
+        if session.has_one_session() {
+            *kept = None;
+        }
         let Some(mut genuine) = (match kept.take() {
             Some(token) => Some(token),
             None => self.login()?.refresh,

@@ -74,7 +74,8 @@ pub(super) const TAMPER: Check = Check {
             probe.skip("swapped", SkipReason::NotApplicable(why));
             return Ok(());
         }
-        probe.refuse("swapped", &forge::replace_segment(token, 2, forge::segment(&other, 2)))
+        // The claims of the later login, whose session is alive also where it has ended the one before.
+        probe.refuse("swapped", &forge::replace_segment(&other, 2, forge::segment(token, 2)))
     },
 };
 

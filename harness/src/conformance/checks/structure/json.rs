@@ -68,8 +68,9 @@ pub(super) const DUPLICATES: Check = Check {
             };
             let last = forger.sign(forger.forge().duplicate_claim(&subject, unknown.clone(), false))?;
             probe.offer("subject-last-unknown", &last)?;
+            let bearer = probe.access()?;
             // A way that never looks at the subject accepts an unknown one as well: it says nothing here.
-            let looking: Vec<Way> = match subject_ways(probe, &forger, &subject) {
+            let looking: Vec<Way> = match subject_ways(probe, &forger, &subject, &bearer) {
                 Ok(ways) => ways.into_iter().map(|(way, _)| way).collect(),
                 Err(Stop::Skip(_)) => Vec::new(),
                 Err(stop) => return Err(stop),

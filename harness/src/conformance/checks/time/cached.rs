@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Watch, end_of, forging, life, number, usable, watch};
+use super::{Watch, end_of, forging, life, number, usable, waited_until, watch};
 use crate::clock;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::Forger;
@@ -155,12 +155,25 @@ fn pair(p: &mut Probe<'_>) -> Result<(String, String), Stop> {
     Ok((polled, twin))
 }
 
-/// With genuine short-lived tokens: one is polled, another is shown once after the end.
+/// With genuine short-lived tokens: one is polled, another is shown once after the end, which the leeway moves.
 fn cached_genuine(p: &mut Probe<'_>, ways: &[Way], life: f64) -> Result<(), Stop> {
+    let until = waited_until(p);
+    let mut leeway: f64 = p.profile().declares.leeway_s.unwrap_or(0.0);
+    for way in ways {
+        let bounds = measure::waited(p, way, life, until)?.bounds;
+        if bounds.closed() {
+            leeway = leeway.max(bounds.high);
+        } else if bounds.high.is_infinite() {
+            let text =
+                format!("`{}` accepts tokens {until:.0} s after their end: a later end was not waited for", way.name);
+            p.inconclusive(Some("exp"), "not-ended", text);
+            return Ok(());
+        }
+    }
     let (polled, twin) = pair(p)?;
-    p.allow(Duration::from_secs_f64(life + 5.0));
+    p.allow(Duration::from_secs_f64(life + leeway + 5.0));
     let exp = |token: &str| end_of(token, Some(life));
-    let end = exp(&polled).max(exp(&twin)) + p.profile().declares.leeway_s.unwrap_or(0.0) + 2.0;
+    let end = exp(&polled).max(exp(&twin)) + leeway + 2.0;
     while clock::unix() < end {
         for way in ways {
             p.present(way, &polled)?;

@@ -1,6 +1,6 @@
 //! Where does acceptance end: how far past exp, how sharply, and at the same instant everywhere?
 
-use super::{Watch, forging, genuine_tokens, life, number, usable, watch};
+use super::{Watch, forging, genuine_tokens, life, number, usable, waited_until, watch};
 use crate::clock;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::Forger;
@@ -9,7 +9,6 @@ use crate::conformance::probe::{Probe, Stop};
 use crate::conformance::session::Way;
 use crate::conformance::window::{self, Bounds};
 use crate::record::{Level, WindowRecord};
-use crate::scenario::Budget;
 
 pub(super) const EXP_LEEWAY: Check = Check {
     id: "time-exp-leeway",
@@ -83,10 +82,10 @@ fn exp_leeway(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     match watch(p, life) {
         Ok(Watch::Wait(life)) => {
-            let until = if p.session.budget == Budget::Ci { 16.5 } else { 302.0 };
+            let until = waited_until(p);
             p.allow(std::time::Duration::from_secs_f64((life + until) * ways.len() as f64));
             for way in &ways {
-                let cut = measure::short_lived(p, way, life, until)?;
+                let cut = measure::waited(p, way, life, until)?;
                 let record = measure::record(p, &way.name, Edge::Exp, "short-lived", &cut, Some(life));
                 judge_leeway(p, &way.name, &cut, &record);
                 p.window(record);
@@ -191,18 +190,43 @@ fn judge_leeway(p: &mut Probe<'_>, way: &str, cut: &Cut, record: &WindowRecord) 
     let seen = format!("accepted until {:.2} to {:.2} s after exp", low.max(-999.0), high);
     let whole = ((low + high) / 2.0).round().abs();
     let finding = format!("leeway {whole} s");
-    // One second more than declared is the clock's tick between iat and exp, or an inclusive compare.
-    match declared {
-        _ if low > 300.0 => p.fail(variant, &finding, format!("{seen}, more than five minutes")),
-        Some(d) if low > d + 1.0 => p.fail(variant, &finding, format!("{seen}, declared is a leeway of {d} s")),
-        Some(d) if high > d + 1.2 => {
+    match over(declared, low, high) {
+        Over::FiveMinutes => p.fail(variant, &finding, format!("{seen}, more than five minutes")),
+        Over::Declared(d) => p.fail(variant, &finding, format!("{seen}, declared is a leeway of {d} s")),
+        Over::Perhaps(d) => {
             p.inconclusive(variant, "leeway-unclear", format!("{seen}, declared is a leeway of {d} s"));
         }
-        None if low > 60.0 => {
+        Over::Minute => {
             p.fail(variant, &finding, format!("{seen}, more than a minute"));
             p.at_most(Level::Should);
         }
-        _ => p.pass(variant, &finding, seen),
+        Over::Nothing => p.pass(variant, &finding, seen),
+    }
+}
+
+/// What a measured leeway is over.
+#[derive(Debug, PartialEq)]
+enum Over {
+    FiveMinutes,
+    Declared(f64),
+    /// Its bracket is too wide to say.
+    Perhaps(f64),
+    Minute,
+    Nothing,
+}
+
+/// A leeway between `low` and `high` seconds against its limits: what is declared, or a minute, and five minutes in any
+/// case. A clock of whole seconds that is compared inclusively accepts through the whole second of the limit, which is
+/// the limit kept: only a second beyond it is over.
+fn over(declared: Option<f64>, low: f64, high: f64) -> Over {
+    /// The limit's own second, and what a bracket is blurred by.
+    const WHOLE_SECOND: f64 = 1.05;
+    match declared {
+        _ if low > 300.0 + WHOLE_SECOND => Over::FiveMinutes,
+        Some(d) if low > d + WHOLE_SECOND => Over::Declared(d),
+        Some(d) if high > d + 1.2 => Over::Perhaps(d),
+        None if low > 60.0 + WHOLE_SECOND => Over::Minute,
+        _ => Over::Nothing,
     }
 }
 
@@ -331,6 +355,23 @@ fn at_refresh(p: &mut Probe<'_>, first: &Way, base: &Bounds) -> Result<(), Stop>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_kept_through_its_whole_second() {
+        // Strict, inclusive in whole seconds, and one second too long, of a minute and of five.
+        for limit in [60.0, 300.0] {
+            assert_eq!(over(None, limit - 0.02, limit + 0.02), if limit > 60.0 { Over::Minute } else { Over::Nothing });
+            let declared = Some(limit);
+            assert_eq!(over(declared, limit - 0.02, limit + 0.02), Over::Nothing);
+            assert_eq!(over(declared, limit + 0.97, limit + 1.02), Over::Nothing);
+        }
+        assert_eq!(over(None, 60.97, 61.02), Over::Nothing);
+        assert_eq!(over(None, 61.97, 62.02), Over::Minute);
+        assert_eq!(over(Some(60.0), 61.97, 62.02), Over::Declared(60.0));
+        assert_eq!(over(Some(300.0), 301.97, 302.02), Over::FiveMinutes);
+        assert_eq!(over(Some(600.0), 599.0, 601.0), Over::FiveMinutes);
+        assert_eq!(over(Some(0.0), 0.4, 5.2), Over::Perhaps(0.0));
+    }
 
     #[test]
     fn ends_are_apart_by_what_their_brackets_leave_no_room_for() {

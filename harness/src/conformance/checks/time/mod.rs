@@ -93,6 +93,11 @@ fn watch(p: &Probe<'_>, life: Option<f64>) -> Result<Watch, Stop> {
     }
 }
 
+/// How long past their end genuine tokens are shown at most, in seconds.
+fn waited_until(p: &Probe<'_>) -> f64 {
+    if p.session.budget == Budget::Ci { 16.5 } else { 302.0 }
+}
+
 /// Genuine access tokens, by one session's refreshes where there are any, else by logins, of which there are fewer.
 fn genuine_tokens(p: &mut Probe<'_>, wanted: usize) -> Result<Vec<String>, Stop> {
     let kills = p.profile().operations.get("refresh").is_some_and(|o| o.kills_old_access == Some(true));
