@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use assay::conformance::{Check, Examination, Selection, catalogue, examine};
 use assay::record::{CheckRecord, Redactor, Verdict};
 use assay::scenario::Conformance;
-use assay::target::{Target, load};
+use assay::target::{Profile, Target, load};
 use reference_server::{Algorithm, Config, FlawSet, Hash};
 
 #[path = "kit/live.rs"]
@@ -50,14 +50,23 @@ fn has(config: &Config, flaw: &str) -> bool {
 
 /// The checks of these families against a server, by id.
 fn examined(config: Config) -> BTreeMap<String, CheckRecord> {
+    examined_as(config, |_| (), &|check| matches!(check.group, "STRUCT" | "SIG" | "TYPE"))
+}
+
+/// These checks against a server that is spoken to by a profile that is changed.
+fn examined_as(
+    config: Config,
+    change: impl Fn(&mut Profile),
+    wanted: &dyn Fn(&Check) -> bool,
+) -> BTreeMap<String, CheckRecord> {
     let alg = config.algorithm.name;
     let flaws: Vec<&str> = reference_server::flaws().iter().map(|f| f.name).filter(|f| has(&config, f)).collect();
     let server = serve(config);
     let variant = (alg != "HS256").then(|| alg.to_ascii_lowercase());
-    let profile = load("reference", variant.as_deref(), Path::new(".")).unwrap();
+    let mut profile = load("reference", variant.as_deref(), Path::new(".")).unwrap();
+    change(&mut profile);
     let target = Target::new(profile, &server.url, None, &[]).unwrap();
-    let ours: Vec<&'static Check> =
-        catalogue().iter().copied().filter(|c| matches!(c.group, "STRUCT" | "SIG" | "TYPE")).collect();
+    let ours: Vec<&'static Check> = catalogue().iter().copied().filter(|c| wanted(c)).collect();
     let selection =
         Selection::new(&serde_json::from_value::<Conformance>(serde_json::json!({})).unwrap(), &ours).unwrap();
     let cancel = AtomicBool::new(false);
@@ -191,5 +200,43 @@ fn a_subject_that_converts_to_the_first_user_is_seen_in_the_second_users_token()
     // Their own subject, spelled loosely, makes nobody another one.
     for own in ["own-and-blank", "zero-and-own", "array-of-own"] {
         assert!(of(own).summary.contains("saw accepted"), "{own}: {}", of(own).summary);
+    }
+}
+
+#[test]
+fn every_way_into_a_lookup_by_kid_is_seen() {
+    for (flaw, seen) in [
+        ("kid-as-path", &["path-null", "absolute-null", "file-url", "encoded-path"][..]),
+        ("kid-sql", &["sql-union", "sql-union-hash", "sql-union-number", "sql-union-quotes", "sql-tautology"]),
+        ("kid-pattern", &["ldap-wildcard", "wildcard", "nul-cut"]),
+    ] {
+        let record = examined(config("HS256", &[flaw])).remove("sig-kid-inject").unwrap();
+        for name in seen {
+            let variant = record.variants.iter().find(|v| v.name == *name).unwrap();
+            assert_eq!(variant.verdict, Verdict::Fail, "{flaw} {name}: {}", variant.summary);
+        }
+    }
+}
+
+#[test]
+fn a_verifier_that_splits_the_json_it_verified_is_seen_by_the_two_blanks_alone() {
+    let record = examined(config("HS256", &["verify-json-read-padded"])).remove("struct-polyglot").unwrap();
+    let failed: Vec<&str> =
+        record.variants.iter().filter(|v| v.verdict == Verdict::Fail).map(|v| v.name.as_str()).collect();
+    assert_eq!(failed, ["two-blanks", "two-blanks-genuine-header"]);
+}
+
+#[test]
+fn refusals_of_wrong_passwords_prove_nothing_where_the_right_one_is_wrong_too() {
+    let wrong = |profile: &mut Profile| {
+        if let Some(user) = &mut profile.user {
+            user.password = "not-the-password".to_owned();
+        }
+    };
+    let ids = ["issue-bad-credentials", "issue-error-uniform", "issue-enum-timing"];
+    let records = examined_as(config("HS256", &[]), wrong, &|check| ids.contains(&check.id));
+    assert_eq!(records.len(), ids.len());
+    for (id, record) in records {
+        assert_eq!(record.verdict, Verdict::Blocked, "{id}: {}", record.summary);
     }
 }

@@ -7,8 +7,11 @@ flaws! {
     DistinctMessage "distinct-message" "an unknown user is told so" needs [] kills ["issue-error-uniform"] also [];
     SkipDummyHash "skip-dummy-hash" "an unknown user is refused without the work of a hash" needs ["--hash=argon2id"] kills ["issue-enum-timing"] also [];
     CacheableToken "cacheable-token" "replies with tokens lack cache-control: no-store" needs [] kills ["issue-no-store"] also ["refresh-http"];
+    EchoToken "echo-token" "the verify endpoint repeats the token in a reply that may be stored" needs [] kills ["issue-no-store"] also ["verify-shape"];
     GetLogin "get-login" "a GET with the password in the query gives tokens" needs [] kills ["issue-post-only"] also [];
+    LoginRedirect "login-redirect" "a GET of the login is sent on with its query" needs [] kills ["issue-post-only"] also [];
     CrashSurrogate "crash-surrogate" "a lone surrogate in the login's body is answered with 500" needs [] kills ["issue-malformed-body"] also ["struct-not-a-string" "refresh-http"];
+    CrashLoginType "crash-login-type" "a user name that is no string is answered with 500" needs [] kills ["issue-malformed-body"] also [];
     UnboundedHash "unbounded-hash" "passwords of any length are hashed, in time that grows with them" needs [] kills ["issue-malformed-body"] also ["dos-big-token"];
     ExpInMs "exp-in-ms" "exp and iat are in milliseconds" needs [] kills ["issue-claims-shape"] also ["issue-lifetime" "issue-clock-utc" "time-iat-future" "refresh-basic" "refresh-absolute-end"];
     RandomLifetime "random-lifetime" "the lifetime of a token varies by up to a minute" needs [] kills ["issue-lifetime"] also [];
@@ -25,10 +28,12 @@ flaws! {
     CrashType "crash-type" "a token that is no string is answered with 500" needs [] kills ["struct-not-a-string"] also ["struct-json-serialization" "refresh-http" "refresh-invalid" "issue-malformed-body"];
     AcceptJsonJws "accept-json-jws" "the JSON serialisation of JWS passes, with one good signature" needs [] kills ["struct-json-serialization"] also ["struct-polyglot"];
     VerifyJsonReadCompact "verify-json-read-compact" "of a JSON serialisation one part is verified and another read" needs [] kills ["struct-polyglot"] also ["struct-json-serialization"];
+    VerifyJsonReadPadded "verify-json-read-padded" "a JSON serialisation is verified, and then split at its dots and decoded leniently" needs [] kills ["struct-polyglot"] also [];
     LenientB64 "lenient-b64" "characters that are not base64url are dropped" needs [] kills ["struct-b64-junk"] also ["struct-b64-padding" "struct-b64-unused-bits" "struct-malleable-denylist" "struct-segments" "sig-tamper" "struct-b64-alphabet" "bearer-grammar"];
     StdB64 "std-b64" "the standard alphabet of base64 passes" needs [] kills ["struct-b64-alphabet"] also [];
     LenientBits "lenient-bits" "unused bits of the last character may be set, and padding is accepted" needs [] kills ["struct-b64-unused-bits"] also ["struct-b64-padding" "sig-tamper"];
     DenylistByString "denylist-by-string" "the denylist remembers the token's text, while padding is accepted" needs [] kills ["struct-malleable-denylist"] also ["struct-b64-padding" "revoke-access" "revoke-cascade" "refresh-vs-revoke"];
+    DenylistAccessString "denylist-access-string" "the denylist remembers the text of an access token, while padding is accepted" needs ["dialect=oauth"] kills ["struct-malleable-denylist"] also ["struct-b64-padding"];
     CheckFirstUseLast "check-first-use-last" "of members that come twice the first is checked and the last is used" needs [] kills ["struct-dup-members"] also ["verify-agreement" "type-scope"];
     SniffEncoding "sniff-encoding" "UTF-16, UTF-32 and byte order marks are understood" needs [] kills ["struct-json-encoding"] also ["struct-dup-members" "type-scope"];
     ArraySkipsClaims "array-skips-claims" "a payload that is no object skips the checks of its claims" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
@@ -52,6 +57,7 @@ flaws! {
     DiscoverFromIss "discover-from-iss" "addresses in an unauthentic token are visited" needs [] kills ["sig-claim-ssrf"] also [];
     KidAsPath "kid-as-path" "kid is the path of the secret's file" needs [] kills ["sig-kid-inject"] also ["sig-empty-key"];
     KidSql "kid-sql" "kid is put into a query" needs [] kills ["sig-kid-inject"] also [];
+    KidPattern "kid-pattern" "kid is a pattern, in which a star matches every key, and ends at a NUL" needs [] kills ["sig-kid-inject"] also ["sig-kid-type"];
     KidProto "kid-proto" "a kid of another type, or one that every object has, is answered with 500" needs [] kills ["sig-kid-type"] also [];
     IgnoreCrit "ignore-crit" "crit is not looked at" needs [] kills ["sig-crit"] also [];
     HonourB64 "honour-b64" "b64: false is obeyed" needs [] kills ["sig-b64-false"] also [];
@@ -72,6 +78,7 @@ flaws! {
     CrashYear10000 "crash-year-10000" "an exp past the year 9999 is answered with 500" needs [] kills ["time-exp-extreme"] also ["type-exp-other" "struct-dup-members" "type-scope"];
     IntOnlyCrash "int-only-crash" "an exp with a fraction is answered with 500" needs [] kills ["time-exp-fraction"] also ["time-exp-extreme" "type-exp-other" "struct-dup-members" "type-scope"];
     NbfOff "nbf-off" "nbf is not looked at" needs [] kills ["time-nbf"] also ["time-cached-verdict" "type-nbf-iat"];
+    EarlyNbf "early-nbf" "tokens pass ten minutes before their nbf" needs [] kills ["time-nbf"] also ["time-cached-verdict" "time-exp-leeway"];
     VerdictCache "verdict-cache" "the resource remembers for a minute what it thought of a token" needs [] kills ["time-cached-verdict"] also ["time-endpoint-agreement" "time-exp-rejected" "revoke-access" "revoke-cascade" "revoke-user-events" "verify-agreement"];
     TwoLeeways "two-leeways" "the resource has fifteen seconds of leeway, the verify endpoint none" needs [] kills ["time-endpoint-agreement"] also ["time-exp-rejected" "time-exp-leeway" "time-exp-boundary" "time-exp-fraction" "time-nbf" "verify-agreement" "time-cached-verdict"];
     SkewedWorker "skewed-worker" "one request in four meets a clock that is five seconds ahead" needs [] kills ["time-node-spread"] also ["issue-clock-utc" "time-exp-leeway" "time-exp-boundary" "time-cached-verdict" "time-endpoint-agreement" "time-nbf" "time-exp-not-early" "time-exp-fraction"];
@@ -100,6 +107,7 @@ flaws! {
     CrashDeleted "crash-deleted" "a token of a user who is gone is answered with 500" needs [] kills ["claim-sub-unknown" "refresh-user-state"] also ["type-sub" "verify-user-state" "revoke-user-events"];
     InactiveOk "inactive-ok" "tokens of inactive users pass" needs [] kills ["claim-sub-unknown"] also ["refresh-user-state" "verify-user-state" "revoke-user-events"];
     AcceptIdToken "accept-id-token" "an ID token opens the resource" needs ["dialect=oidc"] kills ["claim-id-token"] also ["type-token-type" "verify-agreement"];
+    RefreshIdToken "refresh-id-token" "an ID token is refreshed like a refresh token" needs ["dialect=oidc"] kills ["claim-id-token"] also [];
     AnonymousOk "anonymous-ok" "a token without a subject passes" needs [] kills ["claim-sub-missing"] also ["struct-member-case" "struct-dup-members" "type-scope"];
     Idor "idor" "whoever is logged in reads and writes anybody's notes" needs [] kills ["claim-cross-user"] also [];
     ScopeUnchecked "scope-unchecked" "the scope of a token is not looked at" needs [] kills ["claim-scope"] also ["type-scope" "claim-stale-privilege"];
@@ -107,8 +115,9 @@ flaws! {
     // Refreshing.
     CopyIat "copy-iat" "a new token carries the old one's iat" needs [] kills ["refresh-basic"] also [];
     UnboundRefresh "unbound-rt" "a refresh token serves every client" needs ["dialect=oauth"] kills ["claim-client-binding"] also [];
-    UnverifiedRefresh "unverified-refresh" "the refresh endpoint reads a token without verifying it" needs [] kills ["sig-tamper" "sig-wrong-key" "sig-alg-none" "sig-empty-key" "sig-embedded-jwk"] also ["*"];
-    CrashRefresh "crash-refresh" "a refresh token that is no token is answered with 500" needs [] kills ["refresh-invalid"] also ["refresh-http" "sig-tamper" "struct-segments" "struct-malleable-denylist" "sig-wrong-key" "sig-alg-none" "sig-empty-key" "sig-embedded-jwk" "sig-confusion-public"];
+    UnverifiedRefresh "unverified-refresh" "the refresh endpoint reads a token without verifying it" needs [] kills ["sig-tamper" "sig-wrong-key" "sig-alg-none" "sig-alg-odd" "sig-empty-key" "sig-embedded-jwk" "sig-embedded-x5c" "sig-kid-inject" "sig-kid-type"] also ["*"];
+    LaxRefresh "lax-refresh" "the refresh endpoint looks neither at crit nor at an exp that is missing or before 1970" needs [] kills ["sig-crit" "time-exp-missing" "time-exp-falsy"] also [];
+    CrashRefresh "crash-refresh" "a refresh token that is no token is answered with 500" needs [] kills ["refresh-invalid"] also ["refresh-http" "sig-tamper" "struct-segments" "struct-malleable-denylist" "sig-wrong-key" "sig-alg-none" "sig-empty-key" "sig-embedded-jwk" "sig-embedded-x5c" "sig-alg-odd" "sig-kid-inject" "sig-kid-type" "sig-crit" "sig-confusion-public"];
     GetRefresh "get-refresh" "a GET with the token in the query refreshes" needs [] kills ["refresh-http"] also [];
     StaticRefresh "static-refresh" "a refresh gives the same refresh token back" needs [] kills ["refresh-rotates"] also ["refresh-old-rejected" "refresh-reuse-family" "refresh-race" "refresh-race-forks" "refresh-basic" "refresh-grace" "refresh-chain" "refresh-lost-response"];
     RotateWithoutRevoke "rotate-without-revoke" "a used refresh token goes on working" needs [] kills ["refresh-old-rejected"] also ["refresh-grace" "refresh-reuse-family" "refresh-race" "refresh-race-forks" "refresh-chain" "refresh-lost-response" "verify-agreement"];

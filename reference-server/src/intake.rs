@@ -41,6 +41,12 @@ fn slips(state: &State, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Box<Re
             return Err(Box::new(reply::crash()));
         }
     }
+    if state.has(F::CrashLoginType) {
+        let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        if document.get("username").is_some_and(|name| !name.is_string()) {
+            return Err(Box::new(reply::crash()));
+        }
+    }
     if state.has(F::LogAuthorization) && headers.get(header::CONTENT_TYPE).is_some() {
         use std::io::Write;
         let _ = writeln!(std::io::stderr().lock(), "debug: POST body={text}");

@@ -366,7 +366,8 @@ impl State {
         if self.store.is_revoked(claims.session(), jti).await? && !self.overlooks_revocation(gate.place, &claims) {
             return Err(Denied::Token(Refusal::Revoked));
         }
-        if self.has(F::DenylistByString) && self.slips.is_denied(text) {
+        let by_text = self.has(F::DenylistByString) || self.has(F::DenylistAccessString);
+        if by_text && self.slips.is_denied(text) {
             return Err(Denied::Token(Refusal::Revoked));
         }
         Ok(Caller { claims, user })
@@ -571,6 +572,10 @@ impl State {
         let expires = caller.claims.exp.map_or(0, |exp| exp.0.max(0.0) as u64);
         self.metrics.counters.revoked.inc();
         if self.has(F::SilentNoop) {
+            return Ok(());
+        }
+        if self.has(F::DenylistAccessString) {
+            self.slips.deny(text);
             return Ok(());
         }
         Ok(self.store.revoke(caller.claims.session(), jti, expires).await?)

@@ -23,6 +23,9 @@ pub(crate) fn routes(state: &State) -> Router<Arc<State>> {
     if state.has(F::GetLogin) {
         issuing = issuing.get(issue_by_query);
     }
+    if state.has(F::LoginRedirect) {
+        issuing = issuing.get(sent_on);
+    }
     if state.has(F::GetRefresh) {
         refreshing = refreshing.get(refresh_by_query);
     }
@@ -95,6 +98,14 @@ async fn issue_by_query(Shared(state): Server, request: Request) -> Response {
     issue_with(&state, &query(&request)).await
 }
 
+/// A redirect that takes the query along, as frameworks do that add a slash.
+async fn sent_on(request: Request) -> Response {
+    let to = format!("/login?{}", request.uri().query().unwrap_or(""));
+    let mut response = reply::detail(StatusCode::FOUND, "Log in over there.");
+    response.headers_mut().extend(http::HeaderValue::from_str(&to).ok().map(|to| (http::header::LOCATION, to)));
+    response
+}
+
 async fn refresh_by_query(Shared(state): Server, request: Request) -> Response {
     refresh_with(&state, &query(&request)).await
 }
@@ -108,6 +119,11 @@ async fn verify(Shared(state): Server, request: Request) -> Response {
         Ok([token]) => {
             let mut payload = Vec::with_capacity(512);
             let outcome = state.inspect(token, &mut payload).await.map(|_| ());
+            if state.has(F::EchoToken) && outcome.is_ok() {
+                let mut response = reply::json(StatusCode::OK, &serde_json::json!({"token": token}));
+                response.headers_mut().remove(http::header::CACHE_CONTROL);
+                return response;
+            }
             confirmed(&state, outcome)
         }
         Err(response) => *response,

@@ -68,8 +68,10 @@ impl Gates {
             inclusive_exp: on(FlawId::InclusiveExp),
             require_exp: !on(FlawId::ExpOptional) && !on(FlawId::IgnoreExp),
             check_nbf: !on(FlawId::NbfOff),
+            early_s: if on(FlawId::EarlyNbf) { 600.0 } else { 0.0 },
             issuer: config.issuer.clone().filter(|_| !on(FlawId::SharedKey)),
             audience: if on(FlawId::AudOff) || on(FlawId::SharedKey) { Vec::new() } else { config.audience.clone() },
+            lax: false,
             require_access_typ: config.rfc9068 && !on(FlawId::TypIgnored),
         };
         let mut verify =
@@ -90,8 +92,16 @@ impl Gates {
         if on(FlawId::AcceptIdToken) {
             resource.purposes.push(Purpose::Id);
         }
+        if on(FlawId::RefreshIdToken) {
+            refresh.purposes.push(Purpose::Id);
+            // An ID token is for the client.
+            refresh.audience.clear();
+        }
         if on(FlawId::NoTypeCheckRefresh) {
             refresh.purposes.clear();
+        }
+        if on(FlawId::LaxRefresh) {
+            (refresh.lax, refresh.require_exp) = (true, false);
         }
         if on(FlawId::ImmortalRefresh) {
             refresh.check_exp = false;

@@ -53,10 +53,14 @@ pub(crate) struct Gate {
     pub(crate) inclusive_exp: bool,
     pub(crate) require_exp: bool,
     pub(crate) check_nbf: bool,
+    /// How long before `nbf` a token passes beyond the leeway, in seconds.
+    pub(crate) early_s: f64,
     /// The issuer that must be named, where one is configured.
     pub(crate) issuer: Option<String>,
     /// The audiences of which one must be named, where any is configured.
     pub(crate) audience: Vec<String>,
+    /// A mistake: neither `crit` nor an end before 1970 is looked at.
+    pub(crate) lax: bool,
     /// RFC 9068: an access token's header must say so.
     pub(crate) require_access_typ: bool,
 }
@@ -170,7 +174,7 @@ pub(crate) fn verify<'p>(reading: &Reading<'_>, text: &str, payload: &'p mut Vec
 fn judge(reading: &Reading<'_>, claims: &Claims<'_>, opened: &Opened) -> Result<(), Refusal> {
     let Reading { gate, now, .. } = reading;
     match claims.exp {
-        Some(exp) if gate.check_exp => {
+        Some(exp) if gate.check_exp && (exp.0 > 0.0 || !gate.lax) => {
             // An inclusive comparison of whole seconds lets the second of the end itself pass.
             let now = if gate.inclusive_exp { now.floor() - 1.0 } else { *now };
             if now >= exp.0 + gate.leeway_s {
@@ -181,7 +185,7 @@ fn judge(reading: &Reading<'_>, claims: &Claims<'_>, opened: &Opened) -> Result<
         None if gate.require_exp => return Err(Refusal::Claims),
         None => {}
     }
-    if gate.check_nbf && claims.nbf.is_some_and(|nbf| *now < nbf.0 - gate.leeway_s) {
+    if gate.check_nbf && claims.nbf.is_some_and(|nbf| *now < nbf.0 - gate.leeway_s - gate.early_s) {
         return Err(Refusal::Early);
     }
     if !gate.purposes.is_empty() {

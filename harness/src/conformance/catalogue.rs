@@ -8,8 +8,10 @@ use super::descriptor::Check;
 /// The families in the order of the catalogue.
 const FAMILIES: &[&[Check]] = &[
     checks::issue::CHECKS,
+    checks::issue_replies::CHECKS,
     checks::issue_refusal::CHECKS,
     checks::issue_tokens::CHECKS,
+    checks::issue_secrets::CHECKS,
     checks::structure::CHECKS,
     checks::signature::CHECKS,
     checks::time::CHECKS,

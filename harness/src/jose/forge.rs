@@ -3,11 +3,12 @@
 //! A [`Forge`] is a token in the making: a header and a payload that are either lists of members (which may
 //! repeat) or raw bytes, and a signature that is made by any key, or is any bytes. Nothing is checked.
 
+use num_bigint::BigUint;
 use rand::CryptoRng;
 use serde_json::Value;
 
 use super::algorithms::{Algorithm, Curve, Hash};
-use super::key::{KeyError, SigningKey};
+use super::key::{KeyError, SigningKey, VerifyingKey};
 use super::{base64url, der, sign};
 
 /// A header or a payload.
@@ -375,6 +376,44 @@ pub fn ed25519_twin(signature: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// An Ed25519 signature whose R is the neutral element, a point of small order, and whose S makes the equation hold for
+/// this message: S is H(R, A, M) times the secret scalar. None for other keys.
+pub fn ed25519_small_order(key: &SigningKey, message: &[u8]) -> Option<Vec<u8>> {
+    let SigningKey::Ed25519(key) = key else { return None };
+    let mut scalar = sign::digest(Hash::Sha512, &key.to_bytes());
+    scalar.truncate(32);
+    // RFC 8032 section 5.1.5, step 2.
+    (scalar[0], scalar[31]) = (scalar[0] & 0xf8, scalar[31] & 0x7f | 0x40);
+    let mut signature = vec![0; 32];
+    signature[0] = 1;
+    let hashed = sign::digest(Hash::Sha512, &[&signature[..], key.verifying_key().as_bytes(), message].concat());
+    let number = |bytes: &[u8]| BigUint::from_bytes_le(bytes);
+    let s = number(&scalar) * number(&hashed) % number(&ED25519_ORDER);
+    signature.extend(s.to_bytes_le());
+    signature.resize(64, 0);
+    Some(signature)
+}
+
+/// A PKCS#1 v1.5 signature over a key whose exponent is 3, made without the private half (Bleichenbacher, CRYPTO 2006):
+/// the cube of it begins with a padding that is too short, the digest and then whatever it takes. None for other keys.
+pub fn rsa_cube_root(key: &VerifyingKey, hash: Hash, message: &[u8]) -> Option<Vec<u8>> {
+    if BigUint::from_bytes_be(&key.rsa_exponent()?) != BigUint::from(3_u8) {
+        return None;
+    }
+    let size = key.rsa_modulus()?.len();
+    let mut encoded = [&[0, 1][..], &[0xff; 8], &[0], &super::recover::digest_info(hash, message)].concat();
+    let free = size.checked_sub(encoded.len())?;
+    encoded.resize(size, 0xff);
+    let root = BigUint::from_bytes_be(&encoded).cbrt();
+    // The cube must differ from the wish in the free bytes alone.
+    let kept = |number: &BigUint| number >> (8 * free);
+    if kept(&root.pow(3)) != kept(&BigUint::from_bytes_be(&encoded)) {
+        return None;
+    }
+    let bytes = root.to_bytes_be();
+    Some([vec![0; size.checked_sub(bytes.len())?], bytes].concat())
 }
 
 /// A self-signed X.509 certificate in DER, for an `x5c` header: the key's public half, signed by it.

@@ -91,7 +91,7 @@ fn decode(reading: &Reading<'_>, segment: &str) -> Option<Vec<u8>> {
     if flaws.has(F::LenientB64) {
         text.retain(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     }
-    if flaws.has(F::DenylistByString) {
+    if flaws.has(F::DenylistByString) || flaws.has(F::DenylistAccessString) {
         text.truncate(text.trim_end_matches('=').len());
     }
     if flaws.has(F::LenientBits) || flaws.has(F::LenientB64) {
@@ -105,7 +105,8 @@ fn decode(reading: &Reading<'_>, segment: &str) -> Option<Vec<u8>> {
 
 fn lenient(reading: &Reading<'_>, text: &str, payload: &mut Vec<u8>) -> Option<Opened> {
     let flaws = reading.flaws;
-    if text.starts_with('{') && (flaws.has(F::AcceptJsonJws) || flaws.has(F::VerifyJsonReadCompact)) {
+    let json = [F::AcceptJsonJws, F::VerifyJsonReadCompact, F::VerifyJsonReadPadded];
+    if text.starts_with('{') && json.iter().any(|flaw| flaws.has(*flaw)) {
         return json_serialisation(reading, text, payload);
     }
     // The signature may be empty, and the payload anything, where a mistake says so.
@@ -132,7 +133,8 @@ fn header_of(reading: &Reading<'_>, segment: &str) -> Option<LaxHeader> {
     let careless =
         [F::CaseInsensitiveJson, F::CheckFirstUseLast, F::IgnoreCrit, F::HonourB64, F::SkipVerify, F::DecodeOnly]
             .iter()
-            .any(|flaw| flaws.has(*flaw));
+            .any(|flaw| flaws.has(*flaw))
+            || reading.gate.lax;
     if !careless && strict.as_ref().is_none_or(|header| header.crit.is_some() || header.b64.is_some()) {
         return None;
     }
@@ -140,7 +142,8 @@ fn header_of(reading: &Reading<'_>, segment: &str) -> Option<LaxHeader> {
     if flaws.has(F::CaseInsensitiveJson) {
         members = claims::lower_case(members);
     }
-    let knows_crit = flaws.has(F::IgnoreCrit) || (flaws.has(F::HonourB64) && members.contains_key("b64"));
+    let knows_crit =
+        flaws.has(F::IgnoreCrit) || reading.gate.lax || (flaws.has(F::HonourB64) && members.contains_key("b64"));
     if (members.contains_key("crit") && !knows_crit) || (members.contains_key("b64") && !flaws.has(F::HonourB64)) {
         return None;
     }
@@ -186,10 +189,32 @@ fn json_serialisation(reading: &Reading<'_>, text: &str, payload: &mut Vec<u8>) 
     if !good {
         return None;
     }
+    if reading.flaws.has(F::VerifyJsonReadPadded) {
+        *payload = read_as_compact(text)?;
+        return Some(Opened { access_typ: false });
+    }
     let read = if reading.flaws.has(F::VerifyJsonReadCompact) { text.split('.').nth(1).unwrap_or(body) } else { body };
     // What was verified and what is read are two things here: that is the mistake.
     *payload = decode(reading, read).or_else(|| decode(reading, body))?;
     Some(Opened { access_typ: false })
+}
+
+/// CVE-2022-39227: the same text split at its dots, its header decoded as Python does it: padded by the segment's length, and
+/// whatever is no base64 skipped. What does not come out as a header is no token.
+fn read_as_compact(text: &str) -> Option<Vec<u8>> {
+    let mut segments = text.split('.');
+    let (header, payload) = (segments.next()?, segments.next()?);
+    if segments.next().is_none() || segments.next().is_some() {
+        return None;
+    }
+    let padding = (4 - header.len() % 4) % 4;
+    let kept: String = header.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').collect();
+    if !(kept.len() + padding).is_multiple_of(4) {
+        return None;
+    }
+    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(kept).ok()?).ok()?;
+    header.get("alg")?;
+    URL_SAFE_NO_PAD.decode(payload).ok()
 }
 
 /// A careless comparison of issuers.

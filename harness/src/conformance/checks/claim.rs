@@ -123,12 +123,12 @@ pub const CHECKS: &[Check] = &[
         sources: &["RFC 8725 section 3.8", "RFC 9068 section 2.2"],
         levels: Levels::MUST,
         needs: &[Need::Resource, Need::SigningKey],
-        variants: &["missing"],
+        variants: &["missing", "verify.*"],
         isolation: Isolation::Shared,
-        cost: cost(4, 1),
+        cost: cost(10, 1),
         intrusive: false,
         flaws: &["anonymous-ok"],
-        sends: "a re-signed token from which the subject was taken",
+        sends: "a re-signed token from which the subject was taken, to the resource and to every other way that looks users up",
         why: "code that asks for the caller's rights meets nobody, and may take nobody for somebody",
         remedy: "refuse a token without a subject with 401",
         run: sub_missing,
@@ -260,7 +260,7 @@ fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable(why));
     }
     if p.has(Need::SigningKey) {
-        unknown_subject(p)?;
+        unknown_subject(p, &way)?;
         // A resource that reads no more than the token is right in its way: only its owner knows whether it should not.
         if looks_up.is_none() {
             p.at_most(Level::Should);
@@ -295,17 +295,22 @@ fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A refusal that says something else than "who are you": 403 and 404 tell that the token was believed.
+/// A refusal that says something else than "who are you": 403 and 404 tell that the token was believed, and other answers
+/// of the 4xx kind that something else was thought wrong with the request.
 fn other_refusal(p: &mut Probe<'_>, variant: &str, answer: &Answer) {
-    if answer.refused() && matches!(answer.status(), 403 | 404) && p.meaning(answer) != Some(Meaning::Denied) {
-        let text = format!("expected 401, saw {}: the token itself was believed", answer.status());
-        p.fail_told(Some(variant), "believed", "401", text, answer);
+    if answer.refused() && answer.status() != 401 && p.meaning(answer) != Some(Meaning::Denied) {
+        let (finding, what) = match answer.status() {
+            403 | 404 => ("believed", ": the token itself was believed"),
+            _ => ("other-refusal", ""),
+        };
+        let text = format!("expected 401, saw {}{what}", answer.status());
+        p.fail_told(Some(variant), finding, "401", text, answer);
         p.transient();
         p.at_most(Level::Should);
     }
 }
 
-fn unknown_subject(p: &mut Probe<'_>) -> Result<(), Stop> {
+fn unknown_subject(p: &mut Probe<'_>, way: &Way) -> Result<(), Stop> {
     let claim = p.profile().subject_claim().to_owned();
     let forger = p.forger()?;
     let genuine =
@@ -320,7 +325,13 @@ fn unknown_subject(p: &mut Probe<'_>) -> Result<(), Stop> {
         Value::String(text) if is_uuid(text) => Value::from("00000000-0000-4000-8000-0000a55a4000"),
         _ => Value::from("assay-nobody"),
     };
-    at_resource(p, "unknown", &forger.with_claim(&claim, unknown)?)
+    let token = forger.with_claim(&claim, unknown)?;
+    at_resource(p, "unknown", &token)?;
+    if p.clean() && p.resigned_accepted(way)? {
+        let answer = p.present(way, &token)?;
+        other_refusal(p, "unknown", &answer);
+    }
+    Ok(())
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -333,5 +344,24 @@ fn sub_missing(p: &mut Probe<'_>) -> Result<(), Stop> {
     if forger.claim(&claim).is_none() {
         return Err(Stop::not_applicable(format!("its access tokens have no `{claim}`")));
     }
-    at_resource(p, "missing", &forger.sign(forger.forge().without_claim(&claim))?)
+    let token = forger.sign(forger.forge().without_claim(&claim))?;
+    at_resource(p, "missing", &token)?;
+    let resource = p.resource()?;
+    if p.clean() && p.resigned_accepted(&resource)? {
+        let answer = p.present(&resource, &token)?;
+        other_refusal(p, "missing", &answer);
+    }
+    for way in p.ways().into_iter().filter(|way| way.name != resource.name) {
+        let looks_up = p.target().looks_up_user(&way.operation);
+        if looks_up == Some(false) {
+            continue;
+        }
+        let operation = way.operation.clone();
+        p.expect(Some(&operation), &Value::String(token.clone()), &[way], Expect::Refused, Control::Resigned)?;
+        // A way that reads no more than the token is right in its way.
+        if looks_up.is_none() {
+            p.at_most(Level::Should);
+        }
+    }
+    Ok(())
 }

@@ -35,16 +35,16 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "claim-id-token",
         group: "CLAIM",
-        requirement: "an ID token opens no resource",
+        requirement: "an ID token opens no resource, and is exchanged for nothing",
         sources: &["RFC 9068 section 4", "CVE-2026-41164"],
         levels: Levels::only_oidc(Level::Must),
         needs: &[Need::Issue, Need::VerifyWay],
-        variants: &["*"],
+        variants: &["*", "refresh"],
         isolation: Isolation::Shared,
-        cost: cost(6, 1),
+        cost: cost(8, 1),
         intrusive: false,
-        flaws: &["accept-id-token"],
-        sends: "the ID token of a login to every verify way that does not take ID tokens on purpose",
+        flaws: &["accept-id-token", "refresh-id-token"],
+        sends: "the ID token of a login to every verify way that does not take ID tokens on purpose, and to the refresh operation in the place of a refresh token",
         why: "ID tokens are handed to front ends and partners; where they open resources, so can those",
         remedy: "check `typ`, `aud` and the token's kind at the resource",
         run: id_token,
@@ -152,6 +152,17 @@ fn id_token(p: &mut Probe<'_>) -> Result<(), Stop> {
         }
         let name = way.name.clone();
         p.expect(Some(&name), &Value::String(token.clone()), &[way], Expect::Refused, Control::Genuine)?;
+    }
+    if !p.has(Need::Refresh) || p.target().is_command("refresh") {
+        return Ok(());
+    }
+    p.offer("refresh", &token)?;
+    let control = p.fresh_refresh()?;
+    let answer = p.refresh(&token)?;
+    if answer.refused() && !p.refresh(&control)?.accepted() {
+        p.skip("refresh", SkipReason::BlockedBy("refresh-basic".into()));
+    } else {
+        p.judge_refusal(Some("refresh"), "an ID token refused at refresh", &answer);
     }
     Ok(())
 }

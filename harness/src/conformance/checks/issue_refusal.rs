@@ -16,16 +16,16 @@ use crate::scenario::Budget;
 use crate::stats::{Interval, hodges_lehmann, median, wilcoxon_interval};
 use crate::target::{BodyKind, Case, User, Vars};
 
-use super::issue::{first_user, unclean};
+use super::issue::{first_user, good_login, unclean};
 use super::refresh::second_vars;
 
-/// The family's second part.
+/// The family's third part.
 pub const CHECKS: &[Check] = &[
     Check {
         id: "issue-error-uniform",
         group: "ISSUE",
         requirement: "a wrong password, an unknown user and an inactive user are answered alike: status, body, header names",
-        sources: &["ASVS 6.3.8", "CVE-2021-21424"],
+        sources: &["ASVS 6.3.8", "CVE-2021-21424", "CVE-2024-39329"],
         levels: Levels::issuing(Level::Should),
         needs: &[Need::Issue],
         variants: &["unknown-user", "inactive-user"],
@@ -75,12 +75,18 @@ pub const CHECKS: &[Check] = &[
             "nul",
             "lone-surrogate",
             "long-password",
+            "*-missing-field",
+            "*-array-field",
+            "*-null-field",
+            "*-object-field",
+            "*-nul",
+            "*-lone-surrogate",
         ],
         isolation: Isolation::Shared,
-        cost: cost(11, 2),
+        cost: cost(24, 2),
         intrusive: false,
-        flaws: &["crash-surrogate", "unbounded-hash"],
-        sends: "a login whose body is broken, of another content type, empty, an array; whose password is missing, there twice, null, an array, an object, holds NUL or half a surrogate pair, or is 1 MiB long",
+        flaws: &["crash-login-type", "crash-surrogate", "unbounded-hash"],
+        sends: "a login whose body is broken, of another content type, empty, an array; whose password is missing, there twice, null, an array, an object, holds NUL or half a surrogate pair, or is 1 MiB long; and every other field spoilt likewise",
         why: "the endpoint is open to everybody: what crashes it or keeps it busy is a denial of service",
         remedy: "validate types before use, bound the body and the password, and answer 400",
         run: malformed_body,
@@ -137,6 +143,7 @@ fn error_uniform(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable("the login is a command of the profile"));
     }
     let user = first_user(p)?;
+    good_login(p)?;
     let vars = p.vars().user(&wrong(&user));
     let known = p.call("issue", &vars)?;
     let (stranger, vars) = (nobody(), p.vars());
@@ -193,6 +200,7 @@ fn enum_timing(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable("the login is a command of the profile"));
     }
     let first = first_user(p)?;
+    good_login(p)?;
     let known = wrong(&first);
     // Names that look like the known one: the length must not be what is measured.
     let strangers = [stranger(&first.login), stranger(&first.login)];
@@ -299,8 +307,58 @@ fn malformed_body(p: &mut Probe<'_>) -> Result<(), Stop> {
     if p.target().is_command("issue") {
         return Err(Stop::not_applicable("the login is a command of the profile"));
     }
-    let password = first_user(p)?.password;
-    malformed(p, "issue", &Vars::new(), &password)
+    let user = first_user(p)?;
+    malformed(p, "issue", &Vars::new(), &user.password)?;
+    other_fields(p, &user)
+}
+
+/// Every field beside the password, spoilt: the user's name must not open anything then; of others, which may be
+/// optional, only the manner of the answer counts.
+fn other_fields(p: &mut Probe<'_>, user: &User) -> Result<(), Stop> {
+    const MOST_FIELDS: usize = 4;
+    let vars = Vars::new();
+    let genuine = p.target().request("issue", &vars).map_err(Stop::unsendable)?;
+    let kind = p.target().body_kind("issue");
+    let text = std::str::from_utf8(genuine.body()).unwrap_or_default().to_owned();
+    let others: Vec<(String, String)> =
+        fields(kind, &text).into_iter().filter(|(_, value)| *value != user.password).take(MOST_FIELDS).collect();
+    for (name, value) in others {
+        for (spoil, body, content_type) in spoilt(kind, &text, &value) {
+            if !["missing-field", "array-field", "null-field", "object-field", "nul", "lone-surrogate"].contains(&spoil)
+            {
+                continue;
+            }
+            let mut request = genuine.clone();
+            *request.body_mut() = Bytes::from(body);
+            if let Some(content_type) = content_type {
+                request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            }
+            let answer = p.send("issue", request, None)?;
+            let variant = format!("{name}-{spoil}");
+            if value == user.login || unclean(&answer) {
+                p.judge_refusal(Some(&variant), "a malformed body refused", &answer);
+            } else {
+                p.pass(Some(&variant), &answer.finding(), format!("an orderly answer: {}", answer.describe()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a body that are texts, with their values: those of a form, or the members of a JSON object.
+fn fields(kind: Option<BodyKind>, text: &str) -> Vec<(String, String)> {
+    match (kind, serde_json::from_str::<Value>(text)) {
+        (Some(BodyKind::Json), Ok(Value::Object(members))) => {
+            members.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
+        }
+        (Some(BodyKind::Form), _) => {
+            let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+            // A value that is written otherwise than it is meant is left alone: it is found by its text.
+            let plain = |value: &str| !value.is_empty() && !value.contains(['%', '+']);
+            pairs.filter(|(_, v)| plain(v)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Sends an operation with its body spoilt in every way that fits its kind, most of them where `secret` stands.
@@ -482,6 +540,17 @@ mod tests {
         let other: Vec<f64> = [61.0, 20.0, 62.0, 24.0, 40.0].to_vec();
         let scattered = Times { known: wide, unknown: other.clone(), control: other };
         assert!(matches!(verdict(&scattered), Timing::Noisy(_)));
+    }
+
+    #[test]
+    fn every_field_of_a_body_is_known_by_its_name() {
+        let pairs =
+            |kind, text| fields(Some(kind), text).into_iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>();
+        assert_eq!(pairs(BodyKind::Json, r#"{"a":"x","n":1,"p":"y"}"#), ["a=x", "p=y"]);
+        assert_eq!(
+            pairs(BodyKind::Form, "grant_type=password&username=alice&p=%20"),
+            ["grant_type=password", "username=alice"]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rand::CryptoRng;
 use crate::conformance::answer::{Answer, Axis};
 use crate::conformance::descriptor::Need;
 use crate::conformance::probe::{Probe, Stop};
+use crate::conformance::session::Way;
 use crate::jose::{Algorithm, Family, Forge, KeySet, SigningKey, VerifyingKey, algorithm};
 use crate::record::Level;
 use crate::target::VerifyKey;
@@ -133,6 +134,20 @@ pub(super) fn public_keys(probe: &mut Probe<'_>) -> Result<PublicKeys, Stop> {
         keys.jwks_text = Some(text);
     }
     Ok(keys)
+}
+
+/// Whether the ways that take genuine tokens take one right now. Where one does not, what was refused beside it says
+/// nothing, which is told as the finding of that part.
+pub(super) fn still_good(probe: &mut Probe<'_>, variant: &str, ways: &[Way]) -> Result<bool, Stop> {
+    let token = probe.access()?;
+    for way in ways.iter().filter(|way| way.usable()) {
+        if !probe.present(way, &token)?.accepted() {
+            let text = format!("`{}` refuses a genuine token beside it, so nothing was learnt", way.name);
+            probe.inconclusive(Some(variant), "controls-refused", text);
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What every operation made of it: `refused 401` where all agree, else each by its name.

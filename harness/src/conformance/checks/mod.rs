@@ -6,6 +6,8 @@ pub mod claim;
 pub mod claim_rights;
 pub mod issue;
 pub mod issue_refusal;
+pub mod issue_replies;
+pub mod issue_secrets;
 pub mod issue_tokens;
 pub mod keys;
 pub mod leak;

@@ -39,7 +39,7 @@ pub const CHECKS: &[Check] = &[
         id: "revoke-access",
         group: "REVOKE",
         requirement: "what becomes of the access token after a logout: opaque ones die, self-contained ones are reported with their rest of life",
-        sources: &["RFC 7009 section 2.1", "ASVS 7.4.1"],
+        sources: &["RFC 7009 section 2.1", "ASVS 7.4.1", "CVE-2025-53826"],
         levels: Levels::issuing(Level::Should),
         needs: &[Need::Revoke, Need::Issue, Need::VerifyWay],
         variants: &[],

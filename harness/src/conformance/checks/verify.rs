@@ -18,7 +18,7 @@ pub const CHECKS: &[Check] = &[
         id: "verify-revoked",
         group: "VERIFY",
         requirement: "a revoked token is refused by the ways that take it, without a server error",
-        sources: &["RFC 7662 section 4", "jazzband/djangorestframework-simplejwt#46"],
+        sources: &["RFC 7009 section 2", "RFC 7662 section 4", "jazzband/djangorestframework-simplejwt#46"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Revoke, Need::Refresh, Need::VerifyWay],
         variants: &["*"],

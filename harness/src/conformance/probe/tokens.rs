@@ -203,6 +203,63 @@ impl Probe<'_> {
         Ok(())
     }
 
+    /// As [`refuse_at_refresh`](Self::refuse_at_refresh) for refresh tokens that we sign with the server's key: `make`
+    /// changes a copy of a genuine one, whose `jti` it keeps, since many servers know theirs. A refusal counts only
+    /// where a copy that is merely signed again is taken; nothing is told where that is not so.
+    ///
+    /// # Errors
+    /// When the run ends; findings are no errors.
+    pub fn refuse_signed_at_refresh(
+        &mut self,
+        make: impl Fn(&str) -> Vec<(String, crate::jose::Forge)>,
+    ) -> Result<(), Stop> {
+        let there = self.has(Need::Refresh) && self.has(Need::JwtRefresh) && self.has(Need::SigningKey);
+        if !there || self.target().is_command("refresh") {
+            return Ok(());
+        }
+        let mut seen = Vec::new();
+        let mut genuine = self.fresh_refresh()?;
+        let mut tried = 0;
+        loop {
+            let forger = match Forger::new(self.session.target, &genuine) {
+                Ok(forger) => forger,
+                Err(Stop::Skip(_) | Stop::Inconclusive(_)) => return Ok(()),
+                Err(stop) => return Err(stop),
+            };
+            let all = make(&genuine);
+            let Some((variant, forge)) = all.into_iter().nth(tried) else {
+                // The control comes last, since it uses the session up.
+                let again = crate::jose::Forge::of(&genuine).ok_or_else(|| Stop::needs(Need::JwtRefresh))?;
+                let control = forger.sign(again.claim("assay", "control"))?;
+                if self.wanted.is_some() || !self.refresh(&control)?.accepted() {
+                    // What was taken is proof without it.
+                    seen.retain(|(_, answer): &(String, Answer)| answer.accepted());
+                }
+                break;
+            };
+            tried += 1;
+            let token = forger.sign(forge)?;
+            self.offer(&variant, &token)?;
+            if self.wanted.is_some() {
+                continue;
+            }
+            match self.refresh(&token) {
+                Ok(answer) => {
+                    if answer.accepted() {
+                        genuine = self.fresh_refresh()?;
+                    }
+                    seen.push((variant, answer));
+                }
+                Err(Stop::Inconclusive(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        for (variant, answer) in seen {
+            self.judge_refusal(Some(&variant), "a forged refresh token refused", &answer);
+        }
+        Ok(())
+    }
+
     /// Presents a refresh token to the refresh operation.
     ///
     /// # Errors

@@ -92,12 +92,13 @@ pub(super) const ODD: Check = Check {
         "blank-appended",
         "unknown",
         "long",
+        "refresh-*",
     ],
     isolation: Isolation::Shared,
-    cost: cost(50, 1),
+    cost: cost(65, 1),
     intrusive: false,
-    flaws: &["crash-null-alg", "case-fold-alg"],
-    sends: "tokens without `alg`, with null, \"\", 0, [], {}, [own], the own name in lower case, with a NUL, unknown, 10 kB long; \
+    flaws: &["crash-null-alg", "case-fold-alg", "unverified-refresh"],
+    sends: "access and refresh tokens without `alg`, with null, \"\", 0, [], {}, [own], the own name in lower case, with a NUL, unknown, 10 kB long; \
             signed by the server's key where that is known",
     why: "a header that nobody expected ends in a server error or in another code path than the checked one",
     remedy: "require a string that equals the one algorithm of the key, byte for byte",
@@ -120,19 +121,26 @@ pub(super) const ODD: Check = Check {
         ];
         // With the key the signature is right, so that only the header can be what is refused.
         let forger = if probe.has(Need::SigningKey) { probe.forger().ok() } else { None };
-        for (variant, alg) in odd {
+        let with = |base: Forge, alg: &Option<Value>| match alg {
+            None => base.without_header("alg"),
+            Some(alg) => base.header("alg", alg.clone()),
+        };
+        for (variant, alg) in &odd {
             let base = forger.as_ref().map_or_else(|| genuine.forge.clone(), |f| f.forge());
-            let forge = match alg {
-                None => base.without_header("alg"),
-                Some(alg) => base.header("alg", alg),
-            };
+            let forge = with(base, alg);
             let token = match &forger {
                 Some(forger) => forger.sign(forge)?,
                 None => forge.token(),
             };
             probe.refuse(variant, &token)?;
         }
-        Ok(())
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let changed = |(variant, alg): &(&str, Option<Value>)| {
+                (format!("refresh-{variant}"), with(parts.clone(), alg).token())
+            };
+            Ok(odd.iter().filter(|(variant, _)| *variant != "long").map(changed).collect())
+        })
     },
 };
 

@@ -7,7 +7,7 @@ use super::super::material::{algorithm_of, foreign, genuine, random, row, sign};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::Stop;
 use crate::jose::forge::self_signed_certificate;
-use crate::jose::{Algorithm, Forge, thumbprint};
+use crate::jose::{Algorithm, Forge, SigningKey, thumbprint};
 
 const NEEDS: &[Need] = &[Need::JwtAccess, Need::VerifyWay];
 
@@ -83,27 +83,39 @@ pub(super) const X5C: Check = Check {
     sources: &["RFC 8725 section 3.10", "RFC 7515 section 4.1.6", "ASVS 9.1.3", "CVE-2025-24976"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["*", "*-no-kid"],
+    variants: &["*", "*-no-kid", "refresh-*"],
     isolation: Isolation::Shared,
-    cost: cost(25, 5),
+    cost: cost(30, 5),
     intrusive: false,
-    flaws: &["trust-x5c"],
-    sends: "tokens signed by a fresh key whose self-signed certificate stands in the header as `x5c`",
+    flaws: &["trust-x5c", "unverified-refresh"],
+    sends: "access and refresh tokens signed by a fresh key whose self-signed certificate stands in the header as `x5c`",
     why: "a certificate that nobody vouches for is only another way to bring one's own key",
     remedy: "ignore `x5c`, or verify the chain up to a configured anchor and the name in it",
     run: |probe| {
         let genuine = genuine(probe)?;
         let own = genuine.algorithm.filter(|a| a.is_asymmetric());
+        let chain_of = |key: &SigningKey| -> Result<Value, Stop> {
+            let certificate = self_signed_certificate(key, "assay", "200101000000Z", "491231235959Z", &mut random())
+                .map_err(|e| Stop::Harness(format!("could not make a certificate: {e}")))?;
+            Ok(json!([base64::engine::general_purpose::STANDARD.encode(certificate)]))
+        };
         for algorithm in kinds(own, &["ES256", "RS256"])? {
             let key = foreign(algorithm)?;
-            let certificate = self_signed_certificate(&key, "assay", "200101000000Z", "491231235959Z", &mut random())
-                .map_err(|e| Stop::Harness(format!("could not make a certificate: {e}")))?;
-            let chain = json!([base64::engine::general_purpose::STANDARD.encode(certificate)]);
+            let chain = chain_of(&key)?;
             let of = || genuine.forge.clone().header("alg", algorithm.name).header("x5c", chain.clone());
             probe.refuse(algorithm.name, &sign(of(), &key, algorithm)?)?;
             let name = format!("{}-no-kid", algorithm.name);
             probe.refuse(&name, &sign(of().without_header("kid"), &key, algorithm)?)?;
         }
-        Ok(())
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let mut all = Vec::new();
+            for algorithm in kinds(algorithm_of(&parts).filter(|a| a.is_asymmetric()), &["ES256", "RS256"])? {
+                let key = foreign(algorithm)?;
+                let forge = parts.clone().header("alg", algorithm.name).header("x5c", chain_of(&key)?);
+                all.push((format!("refresh-{}", algorithm.name), sign(forge.without_header("kid"), &key, algorithm)?));
+            }
+            Ok(all)
+        })
     },
 };

@@ -1,10 +1,11 @@
 //! Is a signature taken only in the one form that its algorithm has?
 
-use super::super::material::{foreign, genuine, random, row};
+use super::super::material::{either_way, foreign, genuine, random, row, still_good};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::Stop;
 use crate::jose::forge::{self, ecdsa_der, ecdsa_order};
 use crate::jose::{Curve, Family, SigningKey, digest, recover};
+use crate::record::SkipReason;
 
 const SIGNED: &[Need] = &[Need::JwtAccess, Need::SigningKey, Need::VerifyWay];
 
@@ -102,7 +103,7 @@ pub(super) const ECDSA_FORM: Check = Check {
 pub(super) const EDDSA_FORM: Check = Check {
     id: "sig-eddsa-form",
     group: "SIG",
-    requirement: "an Ed25519 signature has 64 bytes, S below the group order and no point of small order",
+    requirement: "an Ed25519 signature has 64 bytes and S below the group order; an R of small order is reported",
     sources: &["RFC 8032 section 5.1.7", "RFC 8037 section 3.1", "Wycheproof ed25519"],
     levels: Levels::MUST,
     needs: SIGNED,
@@ -111,7 +112,7 @@ pub(super) const EDDSA_FORM: Check = Check {
     cost: cost(20, 1),
     intrusive: false,
     flaws: &["no-s-check"],
-    sends: "tokens signed by the server's key with S + L for S, with points of small order, cut and extended",
+    sends: "tokens signed by the server's key with S + L for S, with an R of small order for which the equation holds, cut and extended",
     why: "without the check on S every signature has a twin: two texts for one token",
     remedy: "use a library that checks S < L (RFC 8032), in its strict mode where it has one",
     run: |probe| {
@@ -126,10 +127,19 @@ pub(super) const EDDSA_FORM: Check = Check {
         let raw = signed.signature.clone();
         let of = |bytes: Vec<u8>| signed.clone().with_signature(bytes).token();
         probe.refuse_signed("s-plus-order", &of(forge::ed25519_twin(&raw)))?;
-        // R is the neutral element and S zero: the equation holds for keys of small order.
-        let mut small = vec![0; 64];
-        small[0] = 1;
-        probe.refuse_signed("small-order", &of(small))?;
+        // R is the neutral element, and the equation holds: RFC 8032 lets a verifier take it, stricter ones refuse it.
+        if let Some(small) = forge::ed25519_small_order(&forger.key, signed.signing_input().as_bytes()) {
+            let token = of(small);
+            probe.offer("small-order", &token)?;
+            let mut answers = Vec::new();
+            let ways = probe.forgeable_ways()?;
+            for way in &ways {
+                answers.push(probe.present(way, &token)?);
+            }
+            if still_good(probe, "small-order", &ways)? {
+                either_way(probe, "small-order", &answers);
+            }
+        }
         probe.refuse_signed("truncated", &of(raw[..63].to_vec()))?;
         probe.refuse_signed("trailing-zero", &of([&raw[..], &[0]].concat()))?;
         probe.refuse_signed("empty-s", &of(raw[..32].to_vec()))
@@ -155,12 +165,13 @@ pub(super) const RSA_PADDING: Check = Check {
         "wrong-digest",
         "pss-instead",
         "leading-zero",
+        "cube-root",
     ],
     isolation: Isolation::Shared,
     cost: cost(40, 2),
     intrusive: false,
     flaws: &["lax-pkcs1"],
-    sends: "tokens under raw RSA operations of the server's key over paddings that are almost right",
+    sends: "tokens under raw RSA operations of the server's key over paddings that are almost right; where its exponent is 3, one under a cube root that needs no key",
     why: "a parser that skips over the padding lets signatures be forged where e is small, and has several texts for one token",
     remedy: "compare the whole encoded message with the expected one instead of parsing it",
     run: |probe| {
@@ -187,7 +198,15 @@ pub(super) const RSA_PADDING: Check = Check {
             .sign(&forger.key, forger.algorithm, &mut random())
             .map_err(|e| Stop::Harness(e.to_string()))?;
         let longer = [&[0][..], &good.signature].concat();
-        probe.refuse_signed("leading-zero", &good.with_signature(longer).token())
+        probe.refuse_signed("leading-zero", &good.with_signature(longer).token())?;
+        match forge::rsa_cube_root(&forger.key.verifying_key(), forger.algorithm.hash, input.as_bytes()) {
+            Some(root) => probe.refuse_signed("cube-root", &base.with_signature(root).token()),
+            None => {
+                let why = "the key's exponent is not 3, or the key is too short for it".to_owned();
+                probe.skip("cube-root", SkipReason::NotApplicable(why));
+                Ok(())
+            }
+        }
     },
 };
 
@@ -237,6 +256,34 @@ fn paddings(hash: crate::jose::Hash, input: &[u8], size: usize) -> Vec<(&'static
 mod tests {
     use super::*;
     use crate::jose::algorithm;
+
+    #[test]
+    fn a_small_r_satisfies_the_equation_and_so_could_be_taken() {
+        use ed25519_dalek::Verifier as _;
+        let key = SigningKey::generate(algorithm("EdDSA").unwrap(), &mut rand::rng()).unwrap();
+        let signature = forge::ed25519_small_order(&key, b"input").unwrap();
+        let SigningKey::Ed25519(key) = key else { panic!("another key") };
+        let signature = ed25519_dalek::Signature::from_slice(&signature).unwrap();
+        assert!(key.verifying_key().verify(b"input", &signature).is_ok());
+        assert!(key.verifying_key().verify(b"other", &signature).is_err());
+        assert!(key.verifying_key().verify_strict(b"input", &signature).is_err());
+    }
+
+    #[test]
+    fn a_cube_root_looks_like_a_signature_to_who_reads_no_further_than_the_digest() {
+        use crate::jose::VerifyingKey;
+        use num_bigint::BigUint;
+        let row = algorithm("RS256").unwrap();
+        let key = VerifyingKey::from_rsa_parts(&[0xff; 256], &[3]).unwrap();
+        let root = forge::rsa_cube_root(&key, row.hash, b"input").unwrap();
+        let cube = BigUint::from_bytes_be(&root).pow(3).to_bytes_be();
+        let info = recover::digest_info(row.hash, b"input");
+        // The leading zero is no byte of a number.
+        let begin = [&[1][..], &[0xff; 8], &[0], &info].concat();
+        assert!(cube.len() == 255 && cube.starts_with(&begin));
+        let other = VerifyingKey::from_rsa_parts(&[0xff; 256], &[1, 0, 1]).unwrap();
+        assert_eq!(forge::rsa_cube_root(&other, row.hash, b"input"), None);
+    }
 
     #[test]
     fn every_padding_is_as_long_as_the_modulus_and_verifies_nowhere() {

@@ -16,12 +16,22 @@ pub(super) const CRIT: Check = Check {
     sources: &["RFC 7515 section 4.1.11", "CVE-2026-32597", "CVE-2025-59420"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["unknown", "unknown-absent", "empty", "string", "number-inside", "registered", "null", "object"],
+    variants: &[
+        "unknown",
+        "unknown-absent",
+        "empty",
+        "string",
+        "number-inside",
+        "registered",
+        "null",
+        "object",
+        "refresh-*",
+    ],
     isolation: Isolation::Shared,
-    cost: cost(30, 1),
+    cost: cost(40, 1),
     intrusive: false,
-    flaws: &["ignore-crit"],
-    sends: "signed tokens with `crit` naming an unknown extension, an absent one, a registered name, or of the wrong form",
+    flaws: &["ignore-crit", "lax-refresh"],
+    sends: "signed access and refresh tokens with `crit` naming an unknown extension, an absent one, a registered name, or of the wrong form",
     why: "an extension marked critical changes what the token means; to ignore it is to misread the token",
     remedy: "refuse every token with `crit` unless all that it names is implemented (several libraries ignore it)",
     run: |probe| {
@@ -37,12 +47,17 @@ pub(super) const CRIT: Check = Check {
             ("null", Value::Null, false),
             ("object", json!({unknown: true}), true),
         ];
-        for (variant, crit, with) in cases {
-            let forge = forger.forge().header("crit", crit);
-            let forge = if with { forge.header(unknown, true) } else { forge };
-            probe.refuse_signed(variant, &forger.sign(forge)?)?;
+        let marked = |forge: Forge, (_, crit, with): &(&str, Value, bool)| {
+            let forge = forge.header("crit", crit.clone());
+            if *with { forge.header(unknown, true) } else { forge }
+        };
+        for case in &cases {
+            probe.refuse_signed(case.0, &forger.sign(marked(forger.forge(), case))?)?;
         }
-        Ok(())
+        probe.refuse_signed_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Vec::new() };
+            cases.iter().map(|case| (format!("refresh-{}", case.0), marked(parts.clone(), case))).collect()
+        })
     },
 };
 
@@ -53,7 +68,7 @@ pub(super) const B64_FALSE: Check = Check {
     sources: &["RFC 7797 sections 6 and 7", "RFC 7515 appendix F"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["raw", "raw-no-crit", "detached-raw", "detached", "encoded-crit"],
+    variants: &["raw", "raw-no-crit", "detached-raw", "detached-raw-no-crit", "detached", "encoded-crit"],
     isolation: Isolation::Shared,
     cost: cost(20, 1),
     intrusive: false,
@@ -70,6 +85,7 @@ pub(super) const B64_FALSE: Check = Check {
         probe.refuse_signed("raw", &unencoded(&forger, &header(true), true)?)?;
         probe.refuse_signed("raw-no-crit", &unencoded(&forger, &header(false), true)?)?;
         probe.refuse_signed("detached-raw", &unencoded(&forger, &header(true), false)?)?;
+        probe.refuse_signed("detached-raw-no-crit", &unencoded(&forger, &header(false), false)?)?;
         let whole = forger.sign(forger.forge())?;
         probe.refuse_signed("detached", &crate::jose::forge::replace_segment(&whole, 1, ""))?;
         probe.refuse_signed("encoded-crit", &forger.sign(header(true))?)

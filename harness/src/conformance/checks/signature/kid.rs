@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::material::{all_refused, genuine};
+use super::super::material::{Genuine, all_refused, genuine};
 use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
-use crate::jose::{Family, Hash};
+use crate::jose::{Family, Forge, Hash};
 use crate::record::SkipReason;
 use crate::target::TokenPlace;
 
@@ -29,9 +29,15 @@ const INJECTIONS: &[(&str, &str, &[u8])] = &[
     ("sql-union-hash", "assay' UNION SELECT 'assay-key'#", b"assay-key"),
     ("sql-union-number", "0 UNION SELECT 'assay-key'-- ", b"assay-key"),
     ("sql-union-quotes", "assay\" UNION SELECT 'assay-key'-- ", b"assay-key"),
-    ("sql-tautology", "assay' OR '1'='1", b""),
-    ("ldap-wildcard", "*)(|(kid=*", b""),
-    ("nul-cut", "assay\0", b""),
+];
+
+/// What would find the server's own key, so that only a token that is signed with it verifies. `OWN` stands for the
+/// genuine `kid`.
+const FINDING: &[(&str, &str)] = &[
+    ("sql-tautology", "assay' OR '1'='1"),
+    ("ldap-wildcard", "*)(|(kid=*"),
+    ("wildcard", "*"),
+    ("nul-cut", "OWN\0assay"),
 ];
 
 /// Seconds that an injected command would sleep.
@@ -58,13 +64,25 @@ pub(super) const INJECT: Check = Check {
     ],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["path-*", "absolute-*", "file-url", "encoded-path", "sql-*", "ldap-wildcard", "nul-cut", "command-*"],
+    variants: &[
+        "path-*",
+        "absolute-*",
+        "file-url",
+        "encoded-path",
+        "sql-*",
+        "ldap-wildcard",
+        "wildcard",
+        "nul-cut",
+        "command-*",
+        "refresh-*",
+    ],
     isolation: Isolation::Shared,
-    cost: cost(90, 2),
+    cost: cost(130, 2),
     intrusive: false,
-    flaws: &["kid-as-path", "kid-sql"],
+    flaws: &["kid-as-path", "kid-pattern", "kid-sql", "unverified-refresh"],
     sends: "tokens whose `kid` leads to a file or a query with a known result, under an HMAC keyed with that result; \
-            and some whose `kid` would make a shell sleep",
+            tokens under the server's own key whose `kid` is a condition or a pattern that finds it; \
+            and some whose `kid` would make a shell sleep; and refresh tokens likewise",
     why: "who chooses the file or the row that is the key signs what they like, or runs commands",
     remedy: "look kid up in a map of configured keys; refuse what is not there",
     run: |probe| {
@@ -79,12 +97,63 @@ pub(super) const INJECT: Check = Check {
         for (variant, kid, key) in INJECTIONS {
             probe.refuse(variant, &of(kid, key))?;
         }
+        finding(probe, &genuine)?;
         for (variant, kid) in SLEEPS {
             sleeps(probe, variant, &of(kid, b"assay-key"), &of("assay", b"assay-key"))?;
         }
-        Ok(())
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let keyed = |(variant, kid, key): &(&str, &str, &[u8])| {
+                let forge = parts.clone().header("alg", alg).header("kid", *kid).sign_hmac(hash, key);
+                (format!("refresh-{variant}"), forge.token())
+            };
+            let some = ["path-null", "path-constant", "sql-union", "sql-union-number"];
+            Ok(INJECTIONS.iter().filter(|(variant, ..)| some.contains(variant)).map(keyed).collect())
+        })
     },
 };
+
+/// Tokens under the server's own key whose `kid` is no name, but finds that key where it is part of a query. They show
+/// something only where an unknown `kid` is refused: who looks at none takes them all.
+fn finding(probe: &mut Probe<'_>, genuine: &Genuine) -> Result<(), Stop> {
+    let own = genuine.forge.header.get("kid").and_then(|kid| kid.as_str().map(str::to_owned));
+    let keyed = match probe.has(Need::SigningKey).then(|| probe.forger()) {
+        Some(Ok(forger)) => Some(forger),
+        Some(Err(Stop::Skip(_))) | None => None,
+        Some(Err(stop)) => return Err(stop),
+    };
+    let Some(forger) = keyed else {
+        for (variant, _) in FINDING {
+            probe.skip(variant, SkipReason::Needs(Need::SigningKey.name().to_owned()));
+        }
+        return Ok(());
+    };
+    let signed = |kid: &str| forger.sign(forger.forge().header("kid", kid));
+    for (variant, kid) in FINDING {
+        probe.offer(variant, &signed(&kid.replace("OWN", own.as_deref().unwrap_or("assay")))?)?;
+    }
+    let unknown = signed("assay-unknown")?;
+    let mut looking = Vec::new();
+    for way in probe.ways() {
+        if probe.resigned_accepted(&way)? && probe.present(&way, &unknown)?.refused() {
+            looking.push(way);
+        }
+    }
+    for (variant, kid) in FINDING {
+        if looking.is_empty() {
+            let why = "no `kid` is looked up: a re-signed token with an unknown one is accepted, or none at all";
+            probe.skip(variant, SkipReason::NotApplicable(why.to_owned()));
+            continue;
+        }
+        if *variant == "nul-cut" && own.is_none() {
+            probe.skip(variant, SkipReason::NotApplicable("its tokens have no `kid`".to_owned()));
+            continue;
+        }
+        let token = Value::from(signed(&kid.replace("OWN", own.as_deref().unwrap_or_default()))?);
+        probe.expect(Some(variant), &token, &looking, Expect::Refused, Control::Resigned)?;
+    }
+    Ok(())
+}
 
 /// Wire to last byte.
 fn took(answer: &Answer) -> Duration {
@@ -138,12 +207,12 @@ pub(super) const TYPE: Check = Check {
     sources: &["RFC 7515 section 4.1.4"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["*", "*-empty-key"],
+    variants: &["*", "*-empty-key", "refresh-*"],
     isolation: Isolation::Shared,
     cost: cost(60, 2),
     intrusive: false,
-    flaws: &["kid-proto"],
-    sends: "tokens whose `kid` is a number, null, an array, an object, `__proto__`, `constructor`, 64 kB long (1 MB in a body), or holds a NUL; \
+    flaws: &["kid-proto", "unverified-refresh"],
+    sends: "access and refresh tokens whose `kid` is a number, null, an array, an object, `__proto__`, `constructor`, 64 kB long (1 MB in a body), or holds a NUL; \
             under the old signature and under an HMAC with an empty key",
     why: "a lookup by an unexpected type or name ends in a server error, or finds something that is no key",
     remedy: "require a short string and look it up in a map without inherited members",
@@ -165,13 +234,21 @@ pub(super) const TYPE: Check = Check {
             ("nul", json!("assay\0assay")),
             ("long", json!("A".repeat(64 * 1024))),
         ];
-        for (name, kid) in kids {
+        for (name, kid) in kids.clone() {
             probe.refuse(name, &genuine.forge.clone().header("kid", kid.clone()).token())?;
             if name != "long" {
                 let forge = genuine.forge.clone().header("alg", alg).header("kid", kid);
                 probe.refuse(&format!("{name}-empty-key"), &forge.sign_hmac(hash, b"").token())?;
             }
         }
+        probe.refuse_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };
+            let odd = |(name, kid): &(&str, Value)| {
+                let forge = parts.clone().header("alg", alg).header("kid", kid.clone());
+                (format!("refresh-{name}"), forge.sign_hmac(hash, b"").token())
+            };
+            Ok(kids.iter().filter(|(name, _)| *name != "long").map(odd).collect())
+        })?;
         // No header carries as much; a body may.
         let bodies: Vec<Way> = probe
             .ways()

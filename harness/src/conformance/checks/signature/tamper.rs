@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::material::{algorithm_of, foreign, genuine, row, sign};
+use super::super::material::{algorithm_of, foreign, genuine, row, sign, still_good};
 use crate::clock;
 use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
@@ -126,7 +126,7 @@ pub(super) const BEFORE_CLAIMS: Check = Check {
     needs: NEEDS,
     variants: &["expired", "not-yet-valid", "wrong-audience", "unknown-subject"],
     isolation: Isolation::Shared,
-    cost: cost(20, 1),
+    cost: cost(30, 1),
     intrusive: false,
     flaws: &["claims-first"],
     sends: "tokens under a foreign signature: one that is otherwise good, one expired, one for another audience",
@@ -181,6 +181,7 @@ pub(super) const BEFORE_CLAIMS: Check = Check {
                 Some((summary, answer)) => {
                     probe.fail_told(Some(variant), "differs", "the same refusal", summary, &answer);
                 }
+                None if !still_good(probe, variant, &ways)? => {}
                 None => probe.pass(Some(variant), "same", "refused in the same words everywhere"),
             }
         }

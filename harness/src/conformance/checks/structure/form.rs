@@ -188,12 +188,12 @@ pub(super) const POLYGLOT: Check = Check {
     ],
     levels: Levels::MUST,
     needs: &[Need::JwtAccess, Need::VerifyWay],
-    variants: &["member-name", "member-value"],
+    variants: &["member-name", "member-value", "two-blanks", "two-blanks-genuine-header"],
     isolation: Isolation::Shared,
-    cost: cost(10, 1),
+    cost: cost(20, 1),
     intrusive: false,
-    flaws: &["verify-json-read-compact"],
-    sends: "JSON whose members `protected`, `payload` and `signature` are genuine, with a forged compact token as a further member",
+    flaws: &["verify-json-read-compact", "verify-json-read-padded"],
+    sends: "JSON whose members `protected`, `payload` and `signature` are genuine, with a forged compact token as a further member: as its name, as its value, and behind two blanks, which a lenient base64 decoder skips four characters at a time",
     why: "a library that verifies the JSON and then splits the text at dots believes forged claims under a genuine signature",
     remedy: "take the claims from what the verification returned, never from the text again",
     run: |probe| {
@@ -203,6 +203,9 @@ pub(super) const POLYGLOT: Check = Check {
         let (p, d, s) = (segment(&genuine.token, 1), segment(&genuine.token, 0), segment(&genuine.token, 2));
         let members = format!("\"protected\":\"{d}\",\"payload\":\"{p}\",\"signature\":\"{s}\"");
         probe.refuse("member-name", &format!("{{\"{header}.{payload}.\":\"x\",{members}}}"))?;
-        probe.refuse("member-value", &format!("{{\"x\":\"{header}.{payload}.\",{members}}}"))
+        probe.refuse("member-value", &format!("{{\"x\":\"{header}.{payload}.\",{members}}}"))?;
+        // Four characters that are no base64 before the header: the padding that is computed from the length stays right.
+        probe.refuse("two-blanks", &format!("{{\"  {header}.{payload}.\":\"\",{members}}}"))?;
+        probe.refuse("two-blanks-genuine-header", &format!("{{\"  {d}.{payload}.\":\"\",{members}}}"))
     },
 };

@@ -8,15 +8,15 @@ use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
 use crate::jose::{Algorithm, Family, Forge, algorithm, base64url, forge};
 use crate::record::SkipReason;
-use crate::target::TokenPlace;
+use crate::target::{TokenPlace, TokenUse};
 
 pub(super) const DENYLIST: Check = Check {
     id: "struct-malleable-denylist",
     group: "STRUCT",
     requirement: "a revoked token is refused in every spelling in which it would verify",
-    sources: &["ASVS 7.4.1", "RFC 7009 section 2.2"],
+    sources: &["ASVS 7.4.1", "RFC 7009 section 2"],
     levels: Levels::MUST,
-    needs: &[Need::Issue, Need::Revoke, Need::Refresh, Need::JwtRefresh],
+    needs: &[Need::Issue, Need::Revoke],
     variants: &[
         "padding",
         "two-padding",
@@ -27,53 +27,84 @@ pub(super) const DENYLIST: Check = Check {
         "trailing-blank",
         "same",
         "access-*",
+        "own-access-*",
     ],
     isolation: Isolation::User,
-    cost: cost(60, 2),
+    cost: cost(90, 2),
     intrusive: false,
-    flaws: &["denylist-by-string"],
-    sends: "a revoked refresh token (and the access token that ended with it) with padding, foreign characters, unused bits for ECDSA the other `s`, or behind the scheme in another case",
+    flaws: &["denylist-access-string", "denylist-by-string"],
+    sends: "a revoked refresh token (and the access token that ended with it), and an access token that was revoked itself, with padding, foreign characters, unused bits for ECDSA the other `s`, or behind the scheme in another case",
     why: "a denylist of texts forgets the token that is written differently",
     remedy: "keep `jti` (or a digest of the signed part) on the denylist, never the token's text",
     run: |probe| {
-        takes_refresh(probe)?;
-        let login = probe.login()?;
-        let revoked = login.refresh.ok_or_else(|| Stop::needs(Need::Refresh))?;
-        let spelled = spellings(&revoked).ok_or_else(|| Stop::needs(Need::JwtRefresh))?;
-        let access = login.access.unwrap_or_default();
-        let access_spelled = spellings(&access).unwrap_or_default();
-        for (variant, text) in &spelled {
-            if let Some(text) = text {
-                probe.offer(variant, text)?;
-            }
+        let jwt_refresh = probe.has(Need::Refresh) && probe.has(Need::JwtRefresh);
+        let by_refresh = jwt_refresh && takes_refresh(probe).is_ok();
+        let by_access = probe.has(Need::JwtAccess) && probe.target().revocable().contains(&TokenUse::Access);
+        if !by_refresh && !by_access {
+            return Err(Stop::not_applicable("a revocation takes no token that could be written otherwise"));
         }
-        for (variant, text) in &access_spelled {
-            if let Some(text) = text {
-                probe.offer(&format!("access-{variant}"), text)?;
-            }
+        if by_refresh {
+            refresh_revoked(probe)?;
         }
-        let answer = probe.call_with_token("revoke", &revoked)?;
-        if !answer.accepted() {
-            return Err(Stop::blocked_by("revoke-effective"));
+        if by_access {
+            access_revoked(probe)?;
         }
-        for (variant, text) in &spelled {
-            let Some(text) = text else {
-                probe.skip(variant, SkipReason::NotApplicable("this algorithm has no such spelling".to_owned()));
-                continue;
-            };
-            // A line end cannot stand in a form, a header or a cookie.
-            let Ok(answer) = probe.refresh(text) else { continue };
-            if *variant == "same" && answer.accepted() {
-                return Err(Stop::blocked_by("revoke-effective"));
-            }
-            probe.judge_refusal(Some(variant), "refused after revocation", &answer);
-        }
-        after(probe, &access, &access_spelled)
+        Ok(())
     },
 };
 
+/// An access token is revoked itself, as by a logout that takes it, and shown in every other spelling.
+fn access_revoked(probe: &mut Probe<'_>) -> Result<(), Stop> {
+    let access = probe.login()?.access.unwrap_or_default();
+    let Some(spelled) = spellings(&access) else { return Ok(()) };
+    for (variant, text) in &spelled {
+        if let Some(text) = text {
+            probe.offer(&format!("own-access-{variant}"), text)?;
+        }
+    }
+    if !probe.call_with_token("revoke", &access)?.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    after(probe, &access, &spelled, "own-access")
+}
+
+fn refresh_revoked(probe: &mut Probe<'_>) -> Result<(), Stop> {
+    let login = probe.login()?;
+    let revoked = login.refresh.ok_or_else(|| Stop::needs(Need::Refresh))?;
+    let spelled = spellings(&revoked).ok_or_else(|| Stop::needs(Need::JwtRefresh))?;
+    let access = login.access.unwrap_or_default();
+    let access_spelled = spellings(&access).unwrap_or_default();
+    for (variant, text) in &spelled {
+        if let Some(text) = text {
+            probe.offer(variant, text)?;
+        }
+    }
+    for (variant, text) in &access_spelled {
+        if let Some(text) = text {
+            probe.offer(&format!("access-{variant}"), text)?;
+        }
+    }
+    let answer = probe.call_with_token("revoke", &revoked)?;
+    if !answer.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    for (variant, text) in &spelled {
+        let Some(text) = text else {
+            probe.skip(variant, SkipReason::NotApplicable("this algorithm has no such spelling".to_owned()));
+            continue;
+        };
+        // A line end cannot stand in a form, a header or a cookie.
+        let Ok(answer) = probe.refresh(text) else { continue };
+        if *variant == "same" && answer.accepted() {
+            return Err(Stop::blocked_by("revoke-effective"));
+        }
+        probe.judge_refusal(Some(variant), "refused after revocation", &answer);
+    }
+    after(probe, &access, &access_spelled, "access")
+}
+
 /// Where the revocation ended the access token as well, it has to stay ended in every spelling.
-fn after(probe: &mut Probe<'_>, access: &str, spelled: &[(&str, Option<String>)]) -> Result<(), Stop> {
+fn after(probe: &mut Probe<'_>, access: &str, spelled: &[(&str, Option<String>)], name: &str) -> Result<(), Stop> {
     let mut ways = Vec::new();
     for way in probe.ways() {
         if way.usable() && probe.present(&way, access)?.refused() {
@@ -91,7 +122,7 @@ fn after(probe: &mut Probe<'_>, access: &str, spelled: &[(&str, Option<String>)]
             answers.extend(probe.present_value(way, &text.as_str().into())?);
         }
         if !answers.is_empty() {
-            all_refused(probe, &format!("access-{variant}"), "refused after revocation", &answers);
+            all_refused(probe, &format!("{name}-{variant}"), "refused after revocation", &answers);
         }
     }
     // The scheme's name has no case (RFC 9110 section 11.1), and is no part of the token.
@@ -107,7 +138,7 @@ fn after(probe: &mut Probe<'_>, access: &str, spelled: &[(&str, Option<String>)]
         answers.push(probe.send(&way.operation, request, Some(access.to_owned()))?);
     }
     if !answers.is_empty() {
-        all_refused(probe, "access-scheme-case", "refused after revocation", &answers);
+        all_refused(probe, &format!("{name}-scheme-case"), "refused after revocation", &answers);
     }
     Ok(())
 }

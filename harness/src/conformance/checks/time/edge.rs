@@ -206,7 +206,7 @@ fn judge_leeway(p: &mut Probe<'_>, way: &str, cut: &Cut, record: &WindowRecord) 
 
 /// What a measured leeway is over.
 #[derive(Debug, PartialEq)]
-enum Over {
+pub(super) enum Over {
     FiveMinutes,
     Declared(f64),
     /// Its bracket is too wide to say.
@@ -218,7 +218,7 @@ enum Over {
 /// A leeway between `low` and `high` seconds against its limits: what is declared, or a minute, and five minutes in any
 /// case. A clock of whole seconds that is compared inclusively accepts through the whole second of the limit, which is
 /// the limit kept: only a second beyond it is over.
-fn over(declared: Option<f64>, low: f64, high: f64) -> Over {
+pub(super) fn over(declared: Option<f64>, low: f64, high: f64) -> Over {
     /// The limit's own second, and what a bracket is blurred by.
     const WHOLE_SECOND: f64 = 1.05;
     match declared {

@@ -12,6 +12,7 @@ use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::measure::{self, Edge};
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
+use crate::jose::Forge;
 use crate::record::{Level, SkipReason};
 use crate::scenario::Budget;
 
@@ -40,12 +41,12 @@ pub(super) const EXP_MISSING: Check = Check {
     sources: &["RFC 9068 section 2.2", "GO-2026-5732"],
     levels: Levels::SHOULD.rfc9068(Level::Must),
     needs: &[Need::VerifyWay, Need::SigningKey],
-    variants: &["absent"],
+    variants: &["absent", "refresh-absent"],
     isolation: Isolation::Shared,
-    cost: cost(6, 1),
+    cost: cost(9, 1),
     intrusive: false,
-    flaws: &["exp-optional"],
-    sends: "a re-signed genuine token from which `exp` was taken",
+    flaws: &["exp-optional", "lax-refresh"],
+    sends: "a re-signed genuine token from which `exp` was taken, and a refresh token likewise",
     why: "an issuer's mistake (or a token for another purpose under the same key) becomes a token without end",
     remedy: "name `exp` among the claims that the JWT library must find",
     run: exp_missing,
@@ -58,12 +59,12 @@ pub(super) const EXP_FALSY: Check = Check {
     sources: &["RFC 7519 section 4.1.4"],
     levels: Levels::MUST,
     needs: &[Need::VerifyWay, Need::SigningKey],
-    variants: &["zero", "minus-one", "minus-zero"],
+    variants: &["zero", "minus-one", "minus-zero", "refresh-*"],
     isolation: Isolation::Shared,
-    cost: cost(14, 1),
+    cost: cost(20, 1),
     intrusive: false,
-    flaws: &["if-exp-truthy"],
-    sends: "re-signed tokens whose `exp` is 0, -1 and -0.0",
+    flaws: &["if-exp-truthy", "lax-refresh"],
+    sends: "re-signed access and refresh tokens whose `exp` is 0, -1 and -0.0",
     why: "`if exp:` reads 0 as no end at all",
     remedy: "test whether the claim is there, not whether it is truthy",
     run: exp_falsy,
@@ -217,16 +218,24 @@ fn exp_waited(p: &mut Probe<'_>, ways: &[Way], life: f64) -> Result<(), Stop> {
 fn exp_missing(p: &mut Probe<'_>) -> Result<(), Stop> {
     let forger = p.forger()?;
     let token = forger.sign(forger.forge().without_claim("exp"))?;
-    p.refuse_signed("absent", &token)
+    p.refuse_signed("absent", &token)?;
+    p.refuse_signed_at_refresh(|token| {
+        let without = |parts: Forge| ("refresh-absent".to_owned(), parts.without_claim("exp"));
+        Forge::of(token).map(without).into_iter().collect()
+    })
 }
 
 fn exp_falsy(p: &mut Probe<'_>) -> Result<(), Stop> {
     let forger = p.forger()?;
-    for (variant, text) in [("zero", "0"), ("minus-one", "-1"), ("minus-zero", "-0.0")] {
+    let ends = [("zero", "0"), ("minus-one", "-1"), ("minus-zero", "-0.0")];
+    for (variant, text) in ends {
         let token = forger.sign(forger.forge().claim_text("exp", text))?;
         p.refuse_signed(variant, &token)?;
     }
-    Ok(())
+    p.refuse_signed_at_refresh(|token| {
+        let Some(parts) = Forge::of(token) else { return Vec::new() };
+        ends.iter().map(|(name, text)| (format!("refresh-{name}"), parts.clone().claim_text("exp", text))).collect()
+    })
 }
 
 fn exp_extreme(p: &mut Probe<'_>) -> Result<(), Stop> {

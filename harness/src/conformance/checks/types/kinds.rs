@@ -1,5 +1,7 @@
 //! Are identifiers, scopes and kinds of tokens compared exactly, and as what they are?
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::super::material::genuine;
@@ -88,6 +90,7 @@ pub(super) const SCOPE: Check = Check {
         "other-separator",
         "inside-object",
         "empty",
+        "array-of-array",
         "array-of-longer",
         "twice",
     ],
@@ -100,9 +103,20 @@ pub(super) const SCOPE: Check = Check {
     remedy: "split at single blanks and compare whole words, case-sensitively",
     run: |probe| {
         let forger = probe.forger()?;
-        let name = ["scope", "scp"].into_iter().find(|n| forger.claim(n).is_some());
-        let Some((name, Value::String(own))) = name.and_then(|n| forger.claim(n).map(|v| (n, v))) else {
-            return Err(Stop::not_applicable("access tokens carry no scope as text"));
+        let name = ["scope", "scp", "scopes"].into_iter().find(|n| forger.claim(n).is_some());
+        let Some((name, genuine)) = name.and_then(|n| forger.claim(n).map(|v| (n, v))) else {
+            return Err(Stop::not_applicable("access tokens carry no scope"));
+        };
+        let list = genuine.is_array();
+        let own = match &genuine {
+            Value::String(text) => text.clone(),
+            Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            _ => return Err(Stop::not_applicable("access tokens carry no scope as text or list")),
+        };
+        // In the form that the server reads: a list of words where it issues one.
+        let written = |text: String| match list {
+            true => json!(text.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>()),
+            false => json!(text),
         };
         let Some(word) = own.split(' ').next().filter(|w| !w.is_empty()).map(str::to_owned) else {
             return Err(Stop::not_applicable("the scope of access tokens is empty"));
@@ -112,19 +126,20 @@ pub(super) const SCOPE: Check = Check {
         let mut inside = serde_json::Map::new();
         inside.insert(word.clone(), json!(true));
         let cases = [
-            ("longer", json!(each(&|w| format!("{w}-assay")))),
-            ("prefixed", json!(each(&|w| format!("assay-{w}")))),
-            ("upper-case", json!(each(&|w| w.to_uppercase()))),
-            ("other-separator", json!(format!("assay,{}", own.replace(' ', ",")))),
+            ("longer", written(each(&|w| format!("{w}-assay")))),
+            ("prefixed", written(each(&|w| format!("assay-{w}")))),
+            ("upper-case", written(each(&|w| w.to_uppercase()))),
+            ("other-separator", written(format!("assay,{}", own.replace(' ', ",")))),
             ("inside-object", Value::Object(inside)),
-            ("empty", json!("")),
+            ("empty", written(String::new())),
+            ("array-of-array", json!([own.split(' ').collect::<Vec<_>>()])),
             ("array-of-longer", json!(own.split(' ').map(|w| format!("{w}-assay")).collect::<Vec<_>>())),
         ];
         for (variant, value) in &cases {
             probe.offer(variant, &forger.with_claim(name, value.clone())?)?;
         }
         // Only a way that asks for a scope can be wrong about it.
-        let without = forger.with_claim(name, "assay-none")?;
+        let without = forger.with_claim(name, written("assay-none".to_owned()))?;
         let mut ways = Vec::new();
         let scoped = Way {
             operation: "scoped".to_owned(),
@@ -148,7 +163,11 @@ pub(super) const SCOPE: Check = Check {
             probe.expect(Some(variant), &token, &ways, Expect::Refused, Control::Resigned)?;
         }
         // The last of two members counts, or the token is refused: either way there is no right in it.
-        let twice = forger.sign(forger.forge().claim(name, own).duplicate_claim(name, "assay-none", false))?;
+        let twice = forger.sign(forger.forge().claim(name, genuine).duplicate_claim(
+            name,
+            written("assay-none".to_owned()),
+            false,
+        ))?;
         probe.expect(Some("twice"), &Value::from(twice), &ways, Expect::Refused, Control::Resigned)
     },
 };
@@ -156,26 +175,67 @@ pub(super) const SCOPE: Check = Check {
 pub(super) const TOKEN_TYPE: Check = Check {
     id: "type-token-type",
     group: "TYPE",
-    requirement: "the claim that tells kinds of tokens apart is compared exactly and may not be missing",
+    requirement: "the claim, or the `typ` header, that tells kinds of tokens apart is compared exactly and may not be missing",
     sources: &["RFC 8725 section 3.12", "RFC 8725 section 3.11"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["array", "upper-case", "null", "missing", "true", "object", "empty", "blank-appended"],
+    variants: &[
+        "array",
+        "upper-case",
+        "null",
+        "missing",
+        "true",
+        "object",
+        "empty",
+        "blank-appended",
+        "typ-array",
+        "typ-null",
+        "typ-missing",
+        "typ-of-refresh",
+    ],
     isolation: Isolation::Shared,
     cost: cost(30, 1),
     intrusive: false,
     flaws: &["loose-type"],
-    sends: "signed access tokens whose type claim is [\"access\"], in upper case, null, missing, true, {}, empty",
+    sends: "signed access tokens whose type claim is [\"access\"], in upper case, null, missing, true, {}, empty; and, where the kinds differ in their `typ` header, with that in a list, null, missing, or the refresh token's",
     why: "a loose comparison lets one kind of token do the work of another",
     remedy: "require the claim to be the one string that is expected",
     run: |probe| {
         let _ = genuine(probe)?;
-        let Some((name, own)) = probe.profile().tokens.access.type_claim.iter().next() else {
-            return Err(Stop::not_applicable("the profile names no claim that tells kinds of tokens apart"));
-        };
-        let (name, own) = (name.clone(), own.clone());
-        let text = own.as_str().unwrap_or_default().to_owned();
+        let tokens = &probe.profile().tokens;
+        let claim = tokens.access.type_claim.iter().next().map(|(name, own)| (name.clone(), own.clone()));
+        let typ = |header: &BTreeMap<String, Value>| header.get("typ").cloned();
+        let (own_typ, other_typ) = (typ(&tokens.access.header), typ(&tokens.refresh.header));
+        let by_header = own_typ.filter(|own| other_typ.as_ref().is_some_and(|other| other != own));
+        if claim.is_none() && by_header.is_none() {
+            return Err(Stop::not_applicable(
+                "the profile names no claim and no `typ` that tells kinds of tokens apart",
+            ));
+        }
         let forger = probe.forger()?;
+        // A verify endpoint that takes every kind need not look at it; the others must.
+        let ways: Vec<Way> = probe.ways().into_iter().filter(|w| !w.takes_refresh).collect();
+        if ways.is_empty() {
+            return Err(Stop::not_applicable("every way takes several kinds of tokens on purpose"));
+        }
+        if let Some(own) = by_header {
+            let cases = [
+                ("typ-array", Some(json!([own]))),
+                ("typ-null", Some(Value::Null)),
+                ("typ-missing", None),
+                ("typ-of-refresh", other_typ),
+            ];
+            for (variant, value) in cases {
+                let forge = match value {
+                    Some(value) => forger.forge().header("typ", value),
+                    None => forger.forge().without_header("typ"),
+                };
+                let token = Value::from(forger.sign(forge)?);
+                probe.expect(Some(variant), &token, &ways, Expect::Refused, Control::Resigned)?;
+            }
+        }
+        let Some((name, own)) = claim else { return Ok(()) };
+        let text = own.as_str().unwrap_or_default().to_owned();
         let cases = [
             ("array", Some(json!([own]))),
             ("upper-case", Some(json!(text.to_uppercase()))),
@@ -186,11 +246,6 @@ pub(super) const TOKEN_TYPE: Check = Check {
             ("empty", Some(json!(""))),
             ("blank-appended", Some(json!(format!("{text} ")))),
         ];
-        // A verify endpoint that takes every kind need not look at the claim; the others must.
-        let ways: Vec<Way> = probe.ways().into_iter().filter(|w| !w.takes_refresh).collect();
-        if ways.is_empty() {
-            return Err(Stop::not_applicable("every way takes several kinds of tokens on purpose"));
-        }
         for (variant, value) in cases {
             let forge = match value {
                 Some(value) => forger.forge().claim(&name, value),
