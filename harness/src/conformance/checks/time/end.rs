@@ -12,6 +12,7 @@ use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::measure::{self, Edge};
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
+use crate::conformance::window::Bounds;
 use crate::jose::Forge;
 use crate::record::{Level, SkipReason};
 use crate::scenario::Budget;
@@ -283,21 +284,47 @@ fn exp_fraction(p: &mut Probe<'_>) -> Result<(), Stop> {
         let name = format!("within-a-second-{}", way.name);
         let variant = Some(name.as_str());
         let (whole, half) = (whole.bounds, half.bounds);
-        if !whole.closed() || half.contradictions > 0 || half.n == 0 {
+        match Moved::of(&whole, &half) {
             // That the end could not be bracketed is told by the check that measures it.
-            p.skip(&name, SkipReason::BlockedBy("time-exp-leeway".into()));
-        } else if half.closed() {
-            p.pass(
-                variant,
-                "within",
-                format!("half a second moves the end by {:.2} s", half.middle() - whole.middle() + 0.5),
-            );
-        } else {
-            let (finding, when) = if half.low.is_finite() { ("late", "later") } else { ("early", "earlier") };
-            p.fail(variant, finding, format!("an end with a fraction counts more than a second {when} than it says"));
+            Moved::Unknown => p.skip(&name, SkipReason::BlockedBy("time-exp-leeway".into())),
+            Moved::Within(by) => p.pass(variant, "within", format!("half a second moves the end by {by:.2} s")),
+            Moved::Late | Moved::Early => {
+                let late = Moved::of(&whole, &half) == Moved::Late;
+                let (finding, when) = if late { ("late", "later") } else { ("early", "earlier") };
+                p.fail(
+                    variant,
+                    finding,
+                    format!("an end with a fraction counts more than a second {when} than it says"),
+                );
+            }
         }
     }
     Ok(())
+}
+
+/// How half a second in `exp` moves the end of acceptance, by the cut-offs of a whole one and of one with a half, each in
+/// seconds after its own instant.
+#[derive(Debug, PartialEq)]
+enum Moved {
+    Within(f64),
+    /// Accepted more than a second after it would have ended.
+    Late,
+    /// Refused more than a second before.
+    Early,
+    /// Nothing was answered at an instant that would show it.
+    Unknown,
+}
+
+impl Moved {
+    fn of(whole: &Bounds, half: &Bounds) -> Moved {
+        match () {
+            () if !whole.closed() || half.contradictions > 0 => Moved::Unknown,
+            () if half.closed() => Moved::Within(half.middle() - whole.middle() + 0.5),
+            () if half.low > whole.high + 1.0 => Moved::Late,
+            () if half.high < whole.low - 1.0 => Moved::Early,
+            () => Moved::Unknown,
+        }
+    }
 }
 
 fn exp_not_early(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -351,4 +378,22 @@ fn last_second(p: &mut Probe<'_>, ways: &[Way], token: &str, exp: f64) -> Result
     }
     p.pass(Some("last-second"), "accepted", "accepted with little more than a second left");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_with_a_fraction_is_early_or_late_only_where_an_answer_shows_it() {
+        let at = |low, high| Bounds { low, high, n: 4, contradictions: 0 };
+        let (whole, open) = (at(-0.02, 0.03), f64::INFINITY);
+        assert!(matches!(Moved::of(&whole, &at(-0.25, -0.25)), Moved::Within(by) if (by - 0.245).abs() < 1e-9));
+        // We came too late to see anything but refusals, or ended before the first one.
+        assert_eq!(Moved::of(&whole, &at(-open, 0.4)), Moved::Unknown);
+        assert_eq!(Moved::of(&whole, &at(0.9, open)), Moved::Unknown);
+        assert_eq!(Moved::of(&whole, &at(-open, -1.1)), Moved::Early);
+        assert_eq!(Moved::of(&whole, &at(1.1, open)), Moved::Late);
+        assert_eq!(Moved::of(&at(-open, open), &at(-0.1, 0.1)), Moved::Unknown);
+    }
 }
