@@ -107,7 +107,12 @@ fn a_run_leaves_its_report_and_names_it_last() {
     let count = |key: &str| load[key].as_u64().expect(key);
     assert_eq!(
         count("planned"),
-        count("completed") + count("failed") + count("timed_out") + count("skipped") + count("in_flight")
+        count("completed")
+            + count("failed")
+            + count("timed_out")
+            + count("skipped")
+            + count("in_flight")
+            + count("unsent")
     );
     assert!(count("completed") > 100, "{load}");
     assert_eq!(record["exit_code"], 0);

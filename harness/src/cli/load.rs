@@ -3,6 +3,7 @@
 use assay::run::open_scenario;
 use assay::scenario::{Arrival, Closed, Open, Process, Stage, Workload};
 use assay::target::Profile;
+use assay::units::Span;
 use serde_json::json;
 
 use super::args::{LoadArgs, LoadShape};
@@ -82,6 +83,8 @@ pub fn shaped(mut load: Workload, shape: &LoadShape, profile: &Profile) -> Resul
     }
     if let Some(users) = shape.users {
         load.arrival = Arrival::Closed(Closed { users, think: None });
+        // Users have no rate that a ramp could change: they stay as long as the stages take.
+        load.stages = vec![Stage::Hold(Span(load.stages.iter().map(Stage::lasts).sum()))];
     }
     if let Some(duration) = shape.duration {
         load.stages = vec![Stage::Hold(duration)];

@@ -172,6 +172,10 @@ impl Show {
     }
 
     fn load(&self, state: &mut State, p: &Progress) {
+        // The clock of each try begins anew.
+        if p.elapsed < state.told {
+            state.told = Nanos(0);
+        }
         let text = match p.phase {
             Phase::Preparing { done, of } => format!("sessions {done}/{of}"),
             Phase::Connecting => "connecting".to_owned(),
@@ -189,11 +193,26 @@ impl Show {
                 )
             }
             Phase::Draining => "waiting for the last answers".to_owned(),
-            Phase::Trying { rate, held } => {
-                let text = format!("{}: {}", Rate(rate), if held { "held" } else { "missed" });
+            Phase::Tried { rate, held } => {
+                let word = match held {
+                    Some(true) => "held",
+                    Some(false) => "missed",
+                    None => "too few samples",
+                };
+                let text = format!("{}: {word}", Rate(rate));
                 self.line(&format!("  {text}"));
                 text
             }
+        };
+        let text = match p.search {
+            None => text,
+            Some(s) => format!(
+                "try {} of about {} at {}, about {} left: {text}",
+                s.number,
+                s.about,
+                Rate(s.rate),
+                minutes(s.left.0.saturating_sub(p.elapsed.0))
+            ),
         };
         match self.mode {
             Mode::Bar(_) if state.round.is_empty() => self.now(text),
@@ -208,4 +227,10 @@ impl Show {
             _ => {}
         }
     }
+}
+
+/// A time that is left, as people say it.
+fn minutes(ns: u64) -> String {
+    let seconds = ns / 1_000_000_000;
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
 }

@@ -6,18 +6,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 
-use super::certificate::{Machine, Observed, certify};
+use super::certificate::{ClosedModel, Machine, Observed, certify};
 use super::controls::Controlled;
-use super::drive::{Control, Driven, Interval, Seen, Setup};
+use super::drive::{Control, Driven, Seen, Setup};
 use super::recorder::{Failure, IntervalSamples, OperationSamples, Samples};
-use super::shared::{Done, Live, Shared};
-use super::thresholds::Reading;
+use super::shared::{Done, Live, Model, Shared};
+use super::thresholds::{Evidence, Judgement};
+use super::timeline::{Part, Timeline};
 use super::{LoadError, Phase, Progress};
 use crate::clock;
-use crate::record::{Accounting, ControlsRecord, ErrorCount, LoadRecord, OperationRecord, Redactor, SecondRecord};
-use crate::scenario::{Clock, Idle, Metric, Threshold};
+use crate::record::{
+    Accounting, CertificateRecord, ControlsRecord, ErrorCount, LoadRecord, LoadWindow, OperationRecord, Redactor,
+    UnendedRecord,
+};
+use crate::scenario::{Idle, Threshold};
 use crate::stats;
 use crate::units::Nanos;
 
@@ -27,12 +30,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The sums of all intervals.
 pub(super) struct Books {
     names: Vec<String>,
-    sums: Vec<OperationSamples>,
-    /// Intervals by second that are not written down yet: a slower loop may still add to them.
-    open: BTreeMap<u32, (usize, IntervalSamples)>,
-    intervals: Vec<Interval>,
-    seconds: Vec<SecondRecord>,
-    last_second: Option<(u64, u64)>,
+    timeline: Timeline,
     duration_s: f64,
     interrupted: bool,
     /// The threshold that ended the load.
@@ -43,11 +41,7 @@ impl Books {
     pub fn new(shared: &Shared<'_>, setup: &Setup) -> Result<Books, LoadError> {
         Ok(Books {
             names: shared.scripts.iter().map(|s| s.name.clone()).collect(),
-            sums: shared.scripts.iter().map(|_| OperationSamples::new()).collect::<Result<_, _>>()?,
-            open: BTreeMap::new(),
-            intervals: Vec::new(),
-            seconds: Vec::new(),
-            last_second: None,
+            timeline: Timeline::new(shared.scripts.len(), shared.loops, &setup.windows)?,
             duration_s: setup.duration.as_secs_f64(),
             interrupted: false,
             aborted: None,
@@ -67,9 +61,10 @@ impl Books {
         loop {
             match filled.recv_timeout(LOOK) {
                 Ok((worker, mut interval)) => {
-                    self.add(&interval, live.len())?;
+                    self.timeline.add(worker, &interval)?;
                     interval.clear();
                     let _ = empties[worker].send(interval);
+                    self.watch(shared, control);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -78,7 +73,6 @@ impl Books {
                 self.interrupted = true;
                 shared.cancel.store(true, Ordering::Relaxed);
             }
-            self.watch(shared, control);
             let now = clock::mono();
             if now.since(last.0) < Nanos::from(LOOK) {
                 continue;
@@ -101,117 +95,41 @@ impl Books {
                 failed,
                 in_flight: sum(|l| &l.in_flight),
                 rate_per_s: (completed + failed).saturating_sub(last.1) as f64 / now.since(last.0).as_secs_f64(),
-                p50_ns: self.last_second.map(|(p50, _)| p50),
-                p99_ns: self.last_second.map(|(_, p99)| p99),
+                p50_ns: self.timeline.last().map(|(p50, _)| p50),
+                p99_ns: self.timeline.last().map(|(_, p99)| p99),
+                search: None,
             });
             last = (now, completed + failed);
         }
     }
 
-    /// Ends the load if a threshold that says so is missed by what was seen until now.
+    /// Ends the load if a threshold that says so is missed by what was seen of its window until now.
     fn watch(&mut self, shared: &Shared<'_>, control: &Control<'_>) {
-        let start = Nanos(shared.start.load(Ordering::Acquire));
-        if control.abort.is_empty() || start.0 == 0 || self.aborted.is_some() {
+        let passed = self.timeline.passed();
+        // What has come to its end by itself is not ended early.
+        if self.aborted.is_some() || passed == u32::MAX {
             return;
         }
-        let recorded = clock::mono().since(start + shared.stop.warmup);
-        for threshold in control.abort {
-            let due = threshold.abort_after.is_some_and(|after| recorded >= Nanos::from(after));
-            if due && self.reading(threshold, recorded).value(threshold.metric).is_some_and(|v| !threshold.holds(v)) {
-                self.aborted = Some(threshold.expression.clone());
-                shared.cancel.store(true, Ordering::Relaxed);
-                return;
-            }
+        let passed_s = f64::from(passed);
+        let missed = control.abort.iter().find(|threshold| {
+            let part = self.timeline.part(threshold.window.as_ref());
+            let seen_s = passed_s - part.window.from.as_secs_f64();
+            let due = threshold.abort_after.is_some_and(|after| seen_s > 0.0 && seen_s >= after.as_secs_f64());
+            due && self.is_missed(threshold, part, part.seconds(passed_s))
+        });
+        if let Some(threshold) = missed {
+            self.aborted = Some(threshold.expression.clone());
+            shared.cancel.store(true, Ordering::Relaxed);
         }
     }
 
-    /// What the whole seconds until now show of a threshold's metric.
-    fn reading(&self, threshold: &Threshold, recorded: Nanos) -> Reading {
-        let mut reading = Reading { seconds: recorded.as_secs_f64().floor(), ..Reading::default() };
-        let meant = |name: &String| threshold.operation.as_ref().is_none_or(|wanted| wanted == name);
-        for (_, sum) in self.names.iter().zip(&self.sums).filter(|(name, _)| meant(name)) {
-            reading.completed += sum.completed;
-            reading.failed += sum.failed + sum.timed_out;
-            reading.timed_out += sum.timed_out;
-            let Metric::Time(clock, _) = threshold.metric else { continue };
-            let samples = match clock {
-                Clock::Response => &sum.response,
-                Clock::Service => &sum.service,
-                Clock::Lag => &sum.lag,
-                Clock::Connect => &sum.connect,
-                Clock::Tls => &sum.tls,
-                Clock::FirstByte => &sum.first_byte,
-            };
-            reading.add_times(samples.histogram.clone());
-        }
-        reading
-    }
-
-    /// Adds one interval of one loop; a second that all loops have handed over is written down.
-    fn add(&mut self, interval: &IntervalSamples, loops: usize) -> Result<(), LoadError> {
-        for (sum, part) in self.sums.iter_mut().zip(&interval.operations) {
-            sum.add(part);
-        }
-        if loops == 1 {
-            self.write_down(interval);
-            return Ok(());
-        }
-        let second = interval.second;
-        let entry = match self.open.entry(second) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert((0, IntervalSamples { second, ..IntervalSamples::new(self.names.len())? }))
-            }
-        };
-        entry.0 += 1;
-        entry.1.add(interval);
-        if entry.0 == loops
-            && let Some((_, whole)) = self.open.remove(&second)
-        {
-            self.write_down(&whole);
-        }
-        Ok(())
-    }
-
-    fn write_down(&mut self, interval: &IntervalSamples) {
-        let mut all: Option<Histogram<u64>> = None;
-        let second = interval.second;
-        for (name, op) in self.names.iter().zip(&interval.operations) {
-            let length_s = (self.duration_s - f64::from(second)).clamp(0.001, 1.0);
-            for (outcome, samples) in [("completed", &op.response), ("failed", &op.failed_response)] {
-                let mut hdr = Vec::new();
-                if !samples.histogram.is_empty()
-                    && V2DeflateSerializer::new().serialize(&samples.histogram, &mut hdr).is_ok()
-                {
-                    self.intervals.push(Interval { second, length_s, operation: name.clone(), outcome, hdr });
-                }
-            }
-            if op.completed + op.failed + op.timed_out == 0 {
-                continue;
-            }
-            let at = |samples: &Samples, q: f64| {
-                (!samples.histogram.is_empty()).then(|| samples.histogram.value_at_quantile(q))
-            };
-            self.seconds.push(SecondRecord {
-                second,
-                operation: name.clone(),
-                completed: op.completed,
-                failed: op.failed + op.timed_out,
-                response_p50_ns: at(&op.response, 0.5),
-                response_p99_ns: at(&op.response, 0.99),
-                response_max_ns: at(&op.response, 1.0),
-                service_p50_ns: at(&op.service, 0.5),
-            });
-            match &mut all {
-                Some(all) => {
-                    let _ = all.add(&op.response.histogram);
-                }
-                None => all = Some(op.response.histogram.clone()),
-            }
-        }
-        if let Some(all) = all.filter(|h| !h.is_empty()) {
-            self.last_second = Some((all.value_at_quantile(0.5), all.value_at_quantile(0.99)));
-        }
+    /// Whether it is missed by now, however what still waits will end.
+    fn is_missed(&self, threshold: &Threshold, part: &Part, seconds: f64) -> bool {
+        let meant = |n: usize| threshold.operation.as_ref().is_none_or(|wanted| *wanted == self.names[n]);
+        let waiting = self.timeline.waiting(part, meant);
+        let sums = part.sums.iter().enumerate().filter(|(n, _)| meant(*n)).map(|(_, sum)| sum);
+        let evidence = Evidence::of_sums(threshold, sums, &waiting, seconds);
+        evidence.is_ok_and(|evidence| matches!(evidence.weigh(threshold), Judgement::Missed(_)))
     }
 
     #[expect(clippy::too_many_arguments, reason = "everything that a record is made of")]
@@ -226,10 +144,6 @@ impl Books {
         done: &mut [Done],
         seen: Seen,
     ) -> Driven {
-        for (_, interval) in std::mem::take(&mut self.open).into_values() {
-            self.write_down(&interval);
-        }
-        self.seconds.sort_by_key(|s| s.second);
         let start = Nanos(shared.start.load(Ordering::Acquire));
         let began = start + setup.warmup;
         let recorded_s = if self.interrupted || self.aborted.is_some() {
@@ -237,22 +151,30 @@ impl Books {
         } else {
             self.duration_s
         };
+        let (seconds, intervals) = self.timeline.close(&self.names, recorded_s);
+        let mut parts = self.timeline.parts.iter().map(|part| self.operations(part, done, control.redactor));
+        let operations = parts.next().unwrap_or_default();
+        let windows = parts.zip(&self.timeline.parts[1..]).map(|(operations, part)| LoadWindow {
+            from_s: part.window.from.as_secs_f64(),
+            to_s: part.window.to.map(|to| to.as_secs_f64()),
+            seconds: part.seconds(recorded_s),
+            operations,
+        });
+        let windows = windows.collect();
+        let sums = &self.timeline.parts[0].sums;
         let mut all = Accounting::default();
-        let mut operations = Vec::new();
-        let mut responses = Vec::new();
+        sums.iter().for_each(|sum| all.add(&sum.counts));
+        let responses = self.names.iter().cloned().zip(sums.iter().map(|s| s.response.histogram.clone())).collect();
         let (mut lag, mut response) = (None, None);
-        for (i, name) in self.names.iter().enumerate() {
-            let mut accounting = Accounting::default();
-            for part in done.iter().map(|d| &d.accounting[i]) {
-                add(&mut accounting, part);
-            }
-            add(&mut all, &accounting);
-            let sum = &self.sums[i];
-            operations.push(operation_record(name, i as u16, accounting, sum, done, control.redactor));
-            responses.push((name.clone(), sum.response.histogram.clone()));
+        for sum in sums {
             merge(&mut lag, &sum.lag.histogram);
             merge(&mut response, &sum.response.histogram);
         }
+        let mean = |of: fn(&OperationSamples) -> &Samples| {
+            let n: u64 = sums.iter().map(|s| of(s).histogram.len()).sum();
+            let sum: f64 = sums.iter().map(|s| of(s).histogram.mean() * of(s).histogram.len() as f64).sum();
+            sum / n.max(1) as f64
+        };
         let empty = Histogram::new_with_bounds(1, 2, 3).ok();
         let whole = |h: &Option<Histogram<u64>>| h.clone().or(empty.clone());
         let certificate = match (whole(&lag), whole(&response)) {
@@ -261,7 +183,20 @@ impl Books {
                 after,
                 &Observed {
                     open: setup.open,
-                    full_speed: setup.full_speed,
+                    closed: match shared.model {
+                        Model::Closed { users, think } => Some(ClosedModel {
+                            users: u64::from(users),
+                            places: u64::from(setup.connections) * u64::from(setup.streams),
+                            never_started: done.iter().map(|d| d.never_started).sum(),
+                            think_ns: think.0 as f64,
+                            response_ns: mean(|s| &s.response),
+                            queue_ns: mean(|s| &s.queue)
+                                * sums.iter().map(|s| s.queue.histogram.len()).sum::<u64>() as f64
+                                / all.planned.max(1) as f64,
+                        }),
+                        Model::Open(_) => None,
+                    },
+                    again: done.iter().map(|d| d.again).sum(),
                     accounting: all,
                     sent: done.iter().map(|d| d.sent).sum(),
                     lag: &lag,
@@ -275,7 +210,7 @@ impl Books {
                     rounds: done.iter().map(|d| d.sessions.rounds).sum(),
                 },
             ),
-            _ => crate::record::CertificateRecord::default(),
+            _ => CertificateRecord::default(),
         };
         let mut found = seen.verified.found;
         found.merge(seen.controlled.found.clone());
@@ -293,8 +228,11 @@ impl Books {
             idle: if setup.idle == Idle::Poll { "poll" } else { "sleep" }.to_owned(),
             accounting: all,
             operations,
-            seconds: self.seconds,
+            seconds,
+            windows,
             certificate,
+            sent_again: done.iter().map(|d| d.again).sum(),
+            opened: done.iter().map(|d| d.opened).sum(),
             distinct_token_ratio: (presentations > 0).then(|| distinct as f64 / presentations as f64),
             hlog: None,
             findings: found.records(),
@@ -305,13 +243,15 @@ impl Books {
             found: None,
             aborted_by: self.aborted.clone(),
         };
-        Driven {
-            record,
-            intervals: self.intervals,
-            responses,
-            began_unix_s: clock::unix_at(began),
-            interrupted: self.interrupted,
-        }
+        Driven { record, intervals, responses, began_unix_s: clock::unix_at(began), interrupted: self.interrupted }
+    }
+}
+
+impl Books {
+    /// The records of one part of the time, by operation.
+    fn operations(&self, part: &Part, done: &[Done], redactor: &Redactor) -> Vec<OperationRecord> {
+        let sums = self.names.iter().zip(&part.sums).enumerate();
+        sums.map(|(i, (name, sum))| operation_record(name, i as u16, sum, done, redactor)).collect()
     }
 }
 
@@ -334,19 +274,9 @@ fn merge(into: &mut Option<Histogram<u64>>, part: &Histogram<u64>) {
     }
 }
 
-fn add(sum: &mut Accounting, part: &Accounting) {
-    sum.planned += part.planned;
-    sum.completed += part.completed;
-    sum.failed += part.failed;
-    sum.timed_out += part.timed_out;
-    sum.skipped += part.skipped;
-    sum.in_flight += part.in_flight;
-}
-
 fn operation_record(
     name: &str,
     index: u16,
-    accounting: Accounting,
     sum: &OperationSamples,
     done: &[Done],
     redactor: &Redactor,
@@ -370,16 +300,20 @@ fn operation_record(
             phases.insert(phase.to_owned(), summary(samples));
         }
     }
-    let mut response = summary(&sum.response);
-    let unfinished = accounting.in_flight + accounting.timed_out + accounting.skipped;
-    response.censored_from = stats::censored_from(&sum.response.histogram, unfinished);
+    // Failed ones have ended, with a time of their own.
+    let censored = |samples: &Samples, unended: &Samples| {
+        let mut record = summary(samples);
+        record.censored_from = stats::censored_from(&samples.histogram, unended.histogram.len());
+        record
+    };
     OperationRecord {
         operation: name.to_owned(),
-        accounting,
+        accounting: sum.counts,
         errors,
-        response,
-        service: summary(&sum.service),
+        response: censored(&sum.response, &sum.unended),
+        service: censored(&sum.service, &sum.unended_service),
         lag: summary(&sum.lag),
         phases,
+        unended: UnendedRecord { response: summary(&sum.unended), service: summary(&sum.unended_service) },
     }
 }

@@ -75,7 +75,6 @@ fn time_wait() -> Option<u64> {
 /// What a drive knows of itself.
 pub(crate) struct Observed<'a> {
     pub open: bool,
-    pub full_speed: bool,
     pub accounting: Accounting,
     pub sent: u64,
     pub lag: &'a Histogram<u64>,
@@ -90,6 +89,39 @@ pub(crate) struct Observed<'a> {
     pub extra_bytes: u64,
     /// Times a population that is to be used once had to begin again.
     pub rounds: u64,
+    /// Requests sent again off the record.
+    pub again: u64,
+    /// What a closed model is limited by, apart from the generator.
+    pub closed: Option<ClosedModel>,
+}
+
+/// Where the users of a closed model spend their time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClosedModel {
+    pub users: u64,
+    /// Requests that can be on their way at once.
+    pub places: u64,
+    /// Users that never sent anything.
+    pub never_started: u64,
+    pub think_ns: f64,
+    /// Mean of all that were completed, the wait for a connection or a session included.
+    pub response_ns: f64,
+    /// Mean of that wait over all that were planned.
+    pub queue_ns: f64,
+}
+
+impl ClosedModel {
+    /// What keeps the rate from being higher.
+    fn limited_by(&self, busy: f64) -> &'static str {
+        match self {
+            _ if busy > 0.9 => "generator",
+            m if m.queue_ns > m.response_ns / 2.0 && m.users > m.places => "connections",
+            m if m.queue_ns > m.response_ns / 2.0 => "sessions",
+            m if m.think_ns > m.response_ns => "thinking",
+            _ if busy < 0.8 => "target",
+            _ => "unknown",
+        }
+    }
 }
 
 /// The certificate, by the rules of the design: void means that no verdict may be drawn.
@@ -107,6 +139,7 @@ pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) ->
         _ => None,
     };
     let mut c = CertificateRecord {
+        lag_n: seen.lag.len(),
         lag_p50_ns: seen.lag.value_at_quantile(0.5),
         lag_p99_ns: seen.lag.value_at_quantile(0.99),
         achieved: if a.planned == 0 { 1.0 } else { share(seen.sent, a.planned) },
@@ -118,7 +151,7 @@ pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) ->
         ..CertificateRecord::default()
     };
     let percent = |x: f64| format!("{:.1} %", x * 100.0);
-    if seen.open && a.skipped > 0 {
+    if a.skipped > 0 {
         c.void.push(format!("{} planned arrivals were skipped: the queue for a connection was full", a.skipped));
     }
     if seen.open && c.achieved < ACHIEVED_AT_LEAST {
@@ -160,17 +193,20 @@ pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) ->
     if seen.rounds > 0 {
         c.doubts.push(format!("tokens that were to be used once ran out {} times and were used again", seen.rounds));
     }
-    if seen.full_speed {
-        c.bottleneck = Some(
-            if busy > 0.9 {
-                "generator"
-            } else if busy < 0.8 {
-                "target"
-            } else {
-                "unknown"
-            }
-            .to_owned(),
-        );
+    if seen.again > 0 {
+        c.doubts.push(format!(
+            "{} requests were sent again: the server had closed their connection without a word, or turned them away unread",
+            seen.again
+        ));
+    }
+    if let Some(model) = &seen.closed {
+        if model.never_started > 0 {
+            c.void.push(format!(
+                "{} of {} users never sent a request: no connection or session was ever free for them",
+                model.never_started, model.users
+            ));
+        }
+        c.bottleneck = Some(model.limited_by(busy).to_owned());
     }
     c
 }
@@ -215,7 +251,6 @@ mod tests {
         let (lag, response) = (histogram(&[1_000; 2000]), histogram(&[100_000; 2000]));
         let mut seen = Observed {
             open: true,
-            full_speed: false,
             accounting: Accounting { planned: 2000, completed: 2000, ..Accounting::default() },
             sent: 2000,
             lag: &lag,
@@ -227,6 +262,8 @@ mod tests {
             shared_core: false,
             extra_bytes: 0,
             rounds: 0,
+            again: 0,
+            closed: None,
         };
         change(&mut seen);
         let c = certify(&machine(), &Machine { at: Nanos(1_000_000), steal: Some((0, 200)), ..machine() }, &seen);
@@ -264,17 +301,51 @@ mod tests {
         check(|s| s.rounds = 2, "", "ran out 2 times");
     }
 
+    fn users(of: u64) -> ClosedModel {
+        ClosedModel { users: of, places: 64, never_started: 0, think_ns: 0.0, response_ns: 1e6, queue_ns: 0.0 }
+    }
+
     #[test]
-    fn a_closed_run_may_be_busy_and_says_who_was_the_bottleneck() {
+    fn a_closed_run_may_be_busy() {
         check(
             |s| {
                 s.open = false;
-                s.full_speed = true;
+                s.closed = Some(users(64));
                 s.busy = Nanos(9_500_000_000);
             },
             "",
             "",
         );
+    }
+
+    #[test]
+    fn a_closed_run_says_what_it_was_limited_by() {
+        let model = users(64);
+        assert_eq!(model.limited_by(0.95), "generator");
+        assert_eq!(model.limited_by(0.85), "unknown");
+        assert_eq!(model.limited_by(0.2), "target");
+        assert_eq!(ClosedModel { think_ns: 2e6, ..model }.limited_by(0.2), "thinking");
+        let waiting = ClosedModel { queue_ns: 0.8e6, ..model };
+        assert_eq!(waiting.limited_by(0.2), "sessions");
+        assert_eq!(ClosedModel { users: 100, ..waiting }.limited_by(0.2), "connections");
+    }
+
+    #[test]
+    fn users_that_never_sent_anything_void_a_closed_run() {
+        let lost = |s: &mut Observed<'_>| {
+            s.open = false;
+            s.closed = Some(ClosedModel { never_started: 3, ..users(64) });
+        };
+        check(lost, "3 of 64 users never sent a request", "");
+        check(
+            |s| {
+                s.open = false;
+                s.accounting.skipped = 1;
+            },
+            "skipped",
+            "",
+        );
+        check(|s| s.again = 12, "", "12 requests were sent again");
     }
 
     #[test]

@@ -21,18 +21,17 @@ use super::script::{Role, Script};
 use super::session::{Session, Sessions};
 use super::shared::{Chore, Done, Lines, Live, Model, Renewed, Shared};
 use super::streams;
+use super::timeline::cut_seconds;
 use super::worker::Worker;
 use super::{LoadError, ProgressSink};
 use crate::record::{LoadRecord, Redactor};
-use crate::scenario::{Arrival, Idle, Process, Protocol, Stage, Threshold, Workload};
+use crate::scenario::{Arrival, Idle, MOST_CONNECTIONS, Process, Protocol, Stage, Threshold, Window, Workload};
 use crate::target::{Target, TokenUse, Vars};
 use crate::units::Nanos;
 use crate::wire::{Scheme, TlsOptions};
 
 /// Connections of an open load that does not say how many.
 const OPEN_CONNECTIONS: u32 = 64;
-/// Connections and users that one drive may have at most: two descriptors each would exhaust a common limit.
-const MOST_CONNECTIONS: u32 = 60_000;
 /// Requests on their way at once on one HTTP/2 connection, if the workload does not say.
 const STREAMS: u32 = 32;
 
@@ -77,7 +76,7 @@ pub struct Drive<'a> {
 pub struct Driven {
     /// For `run.json`.
     pub record: LoadRecord,
-    /// For the interval log: by second, operation and outcome, empty ones left out.
+    /// For the interval log: by second, operation and series, empty ones left out.
     pub intervals: Vec<Interval>,
     /// Response time of the completed, by operation in the order of the mix, whole.
     pub responses: Vec<(String, Histogram<u64>)>,
@@ -87,7 +86,7 @@ pub struct Driven {
     pub interrupted: bool,
 }
 
-/// One second of one operation and outcome.
+/// One second of one operation and series, by when requests were planned.
 #[derive(Clone, Debug)]
 pub struct Interval {
     /// Whole seconds since recording began.
@@ -96,14 +95,14 @@ pub struct Interval {
     pub length_s: f64,
     /// The operation.
     pub operation: String,
-    /// `completed` or `failed`.
-    pub outcome: &'static str,
-    /// HdrHistogram V2 with DEFLATE of response times in ns.
+    /// `completed` or `failed` (response times), `service` or `lag`.
+    pub series: &'static str,
+    /// HdrHistogram V2 with DEFLATE, in ns.
     pub hdr: Vec<u8>,
 }
 
 impl Interval {
-    /// The response times.
+    /// The times.
     pub fn histogram(&self) -> Option<Histogram<u64>> {
         Deserializer::new().deserialize(&mut self.hdr.as_slice()).ok()
     }
@@ -115,7 +114,8 @@ pub fn drive(d: &Drive<'_>, population: &mut Population) -> Result<Driven, LoadE
     drive_watched(d, population, &[])
 }
 
-/// The same, ended early by any of these thresholds that says so (`or abort`) and is missed. The record then names it.
+/// The same, held to thresholds: the windows that they speak of are kept, and the load ends early once one that says so
+/// (`or abort`) is missed. The record then names it.
 pub fn drive_watched(
     d: &Drive<'_>,
     population: &mut Population,
@@ -123,7 +123,12 @@ pub fn drive_watched(
 ) -> Result<Driven, LoadError> {
     let here = |t: &&Threshold| t.topology.as_deref().is_none_or(|name| name == d.topology);
     let abort: Vec<Threshold> = thresholds.iter().filter(|t| t.abort_after.is_some()).filter(here).cloned().collect();
-    let setup = Setup::of(d)?;
+    let mut setup = Setup::of(d)?;
+    for window in thresholds.iter().filter(here).filter_map(|t| t.window) {
+        if !setup.windows.contains(&window) {
+            setup.windows.push(window);
+        }
+    }
     let scripts = d
         .workload
         .mix
@@ -185,7 +190,6 @@ pub(crate) struct Setup {
     /// The model in words.
     pub words: String,
     pub open: bool,
-    pub full_speed: bool,
     pub warmup: Nanos,
     pub duration: Nanos,
     pub connections: u32,
@@ -200,6 +204,8 @@ pub(crate) struct Setup {
     pub sample: u32,
     /// Control operations as a share of the load; none at zero.
     pub control: f64,
+    /// Parts of the time that are kept beside the whole.
+    pub windows: Vec<Window>,
 }
 
 impl Setup {
@@ -240,6 +246,11 @@ impl Setup {
             (Arrival::Closed(_), Some(rate)) => open(rate, Process::Poisson),
             (Arrival::Closed(c), None) => closed(c.users, c.think.map_or(Duration::ZERO, |t| t.0)),
         };
+        if !is_open && !stages.iter().all(|stage| matches!(stage, Stage::Hold(_))) && !d.full_speed {
+            return Err(LoadError::Usage(
+                "a closed model has no rate that a stage could change; hint: `stages: [{hold: 10s}]`".into(),
+            ));
+        }
         let connections = w.connections.unwrap_or(by_default);
         if connections == 0 || connections > MOST_CONNECTIONS || by_default == 0 || by_default > MOST_CONNECTIONS {
             return Err(LoadError::Usage(format!(
@@ -255,7 +266,6 @@ impl Setup {
             model,
             words,
             open: is_open,
-            full_speed: d.full_speed,
             warmup,
             duration: duration.into(),
             connections,
@@ -268,6 +278,7 @@ impl Setup {
             streams: if w.protocol == Protocol::Http2 { w.streams.unwrap_or(STREAMS) } else { 1 },
             sample: w.sample,
             control: d.control.unwrap_or(if d.full_speed { 0.0 } else { w.control.0 }),
+            windows: Vec::new(),
         })
     }
 }
@@ -353,6 +364,8 @@ pub(crate) fn run(
         control: setup.control,
         subject_claim: plan.target.map_or("sub", |t| t.profile.subject_claim()).to_owned(),
         subject,
+        loops: workers,
+        cut_seconds: cut_seconds(&setup.windows),
         start: AtomicU64::new(0),
         ready: Barrier::new(workers),
         cancel: AtomicBool::new(false),

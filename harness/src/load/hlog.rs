@@ -8,8 +8,9 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use super::{Driven, Interval};
 
-/// Writes the intervals of a drive as an HdrHistogram log (format 1.3, V2 with DEFLATE): one line per second,
-/// operation and outcome, tagged `operation.completed` or `operation.failed`, response time in ns, maximum in ms.
+/// Writes the intervals of a drive as an HdrHistogram log (format 1.3, V2 with DEFLATE): one line per second, operation
+/// and series, tagged `operation.completed` and `operation.failed` (response time), `operation.service` and
+/// `operation.lag`, in ns, the maximum in ms. A request stands in the second in which it was planned.
 pub fn write_hlog(driven: &Driven, out: &mut dyn Write) -> io::Result<()> {
     let mut serializer = V2DeflateSerializer::new();
     let mut out = Only(out);
@@ -18,7 +19,7 @@ pub fn write_hlog(driven: &Driven, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "#[Histogram log format version 1.3]")?;
     writeln!(
         out,
-        "#[Values are response times in nanoseconds; tags are operation.outcome; arm: {}]",
+        "#[Values are in nanoseconds, by the second in which a request was planned; tags are operation.completed and operation.failed (response time), operation.service, operation.lag; arm: {}]",
         driven.record.topology
     )?;
     let start = UNIX_EPOCH + Duration::from_secs_f64(driven.began_unix_s.max(0.0));
@@ -31,12 +32,12 @@ pub fn write_hlog(driven: &Driven, out: &mut dyn Write) -> io::Result<()> {
             .begin_log_with(&mut text, &mut serializer)
             .map_err(|e| io::Error::other(format!("{e:?}")))?;
         for interval in &driven.intervals {
-            let Interval { second, length_s, operation, outcome, .. } = interval;
-            let response = interval.histogram().ok_or_else(|| io::Error::other("an interval could not be decoded"))?;
+            let Interval { second, length_s, operation, series, .. } = interval;
+            let samples = interval.histogram().ok_or_else(|| io::Error::other("an interval could not be decoded"))?;
             let name: String = operation.chars().map(|c| if c.is_whitespace() || c == ',' { '-' } else { c }).collect();
-            let tag = format!("{name}.{outcome}");
+            let tag = format!("{name}.{series}");
             log.write_histogram(
-                &response,
+                &samples,
                 Duration::from_secs(u64::from(*second)),
                 Duration::from_secs_f64(*length_s),
                 Tag::new(&tag),

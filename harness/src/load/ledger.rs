@@ -1,5 +1,7 @@
 //! What does every driver keep the same way? Arrivals, sessions, counts and the second that is being filled.
 
+mod booking;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::atomic::Ordering;
@@ -8,13 +10,12 @@ use super::LoadError;
 use super::claims;
 use super::flight::{Arrival, Flight, NONE};
 use super::plan::{Arrivals, Purpose, Stripe, uniform};
-use super::recorder::{Failure, IntervalSamples};
+use super::recorder::{Failure, IntervalSamples, What};
 use super::sampled::{BATCH, Look, Mark, Sample, Taps};
 use super::script::{Known, Outcome, Role, Script, Slots, Spoil};
 use super::session::{Session, Sessions};
 use super::shared::{Chore, Done, Exchanged, Lines, Live, Model, Shared};
 use crate::clock;
-use crate::record::Accounting;
 use crate::target::{Answer, TokenUse, Vars};
 use crate::units::Nanos;
 
@@ -56,12 +57,19 @@ pub(super) struct Ledger<'a> {
     pub next_second: Nanos,
     pub next_tick: Nanos,
     pub done: Done,
+    /// When the second began that the interval is of.
+    second_from: Nanos,
+    /// A window begins or ends within it, so that its requests are told one by one.
+    second_is_cut: bool,
+    /// Completed, and failed or timed out, of what is recorded.
+    ended: [u64; 2],
+    /// By user of a closed model, as far as they are this loop's: whether it has sent anything yet.
+    started: Vec<bool>,
     live: &'a Live,
     lines: Lines,
     ring: VecDeque<Arrival>,
     due: Due<'a>,
     interval: Box<IntervalSamples>,
-    accounting: Vec<Accounting>,
     start: Nanos,
     /// Sessions that wait for a login or a refresh off the timed path.
     tired: VecDeque<u32>,
@@ -113,6 +121,10 @@ impl<'a> Ledger<'a> {
             }
         };
         let scripts = shared.scripts.len();
+        let users = match &due {
+            Due::Closed { ready, .. } => ready.len(),
+            Due::Open { .. } => 0,
+        };
         Ok(Ledger {
             shared,
             index: stripe.index as usize,
@@ -123,13 +135,17 @@ impl<'a> Ledger<'a> {
             drained: Nanos(0),
             next_second: Nanos(0),
             next_tick: Nanos(0),
+            second_from: Nanos(0),
+            second_is_cut: false,
+            ended: [0; 2],
+            started: vec![false; users],
             done: Done { examples: Vec::with_capacity(EXAMPLES), ..Done::default() },
             live,
             lines,
-            ring: VecDeque::with_capacity(RING),
+            // A user who cannot be served now waits: there are never more of them than users.
+            ring: VecDeque::with_capacity(RING.max(users)),
             due,
             interval: Box::new(IntervalSamples::new(scripts)?),
-            accounting: vec![Accounting::default(); scripts],
             start: Nanos(0),
             tired: VecDeque::new(),
             ends_of_tokens: BinaryHeap::new(),
@@ -158,7 +174,7 @@ impl<'a> Ledger<'a> {
         self.recording = self.start + self.shared.stop.warmup;
         self.ends = self.start + self.shared.stop.ends;
         self.drained = self.start + self.shared.stop.drained;
-        self.next_second = self.recording + Nanos(1_000_000_000);
+        self.begin_second(0);
         self.next_tick = self.start;
         match &mut self.due {
             Due::Open { arrivals, next } => *next = arrivals.next().map(|(n, at)| (n, self.start + at)),
@@ -194,12 +210,10 @@ impl<'a> Ledger<'a> {
             }
         };
         let recorded = planned >= self.recording;
-        let operation = self.shared.operation(n);
-        if recorded {
-            self.accounting[operation].planned += 1;
-        }
-        let released = clock::mono();
-        Some(Arrival { planned, released, n, operation: operation as u16, user, recorded, queued: false })
+        let operation = self.shared.operation(n) as u16;
+        let arrival = Arrival { planned, released: clock::mono(), n, operation, user, recorded, queued: false };
+        self.note(&arrival, What::Planned, 0);
+        Some(arrival)
     }
 
     /// The arrival that has waited longest for a connection or a session.
@@ -215,10 +229,10 @@ impl<'a> Ledger<'a> {
     /// An arrival that cannot be sent yet.
     pub fn queue(&mut self, mut arrival: Arrival) {
         arrival.queued = true;
-        if self.ring.len() < RING {
+        if self.ring.len() < RING || arrival.user != NONE {
             self.ring.push_back(arrival);
-        } else if arrival.recorded {
-            self.accounting[usize::from(arrival.operation)].skipped += 1;
+        } else {
+            self.note(&arrival, What::Skipped, 0);
         }
     }
 
@@ -279,24 +293,6 @@ impl<'a> Ledger<'a> {
             (None, Some(target)) => *out = script.rebuild(target, &slots, &self.shared.others)?,
         }
         Ok(())
-    }
-
-    /// A request was written at `now`: its lag, and that it was sent.
-    pub fn sent(&mut self, arrival: &Arrival, now: Nanos) {
-        if !arrival.recorded {
-            return;
-        }
-        if now < self.ends {
-            self.done.sent += 1;
-        }
-        let samples = &mut self.interval.operations[usize::from(arrival.operation)];
-        // Lag is ours; what a queued request waited for a connection is not.
-        if arrival.queued {
-            samples.lag.record(arrival.released.since(arrival.planned).0);
-            samples.queue.record(now.since(arrival.released).0);
-        } else {
-            samples.lag.record(now.since(arrival.planned).0);
-        }
     }
 
     /// A whole reply: judged, learnt from, recorded.
@@ -454,42 +450,6 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn record(&mut self, flight: &Flight, done: Nanos, outcome: Outcome) {
-        let arrival = &flight.arrival;
-        if !arrival.recorded {
-            return;
-        }
-        let samples = &mut self.interval.operations[usize::from(arrival.operation)];
-        let accounting = &mut self.accounting[usize::from(arrival.operation)];
-        let response = done.since(arrival.planned).0;
-        match outcome {
-            Outcome::Completed => {
-                accounting.completed += 1;
-                samples.completed += 1;
-                samples.response.record(response);
-                samples.service.record(done.since(flight.wire).0);
-                samples.first_byte.record(flight.first_byte.since(flight.wire).0);
-            }
-            Outcome::Failed(failure) => {
-                samples.failed_response.record(response);
-                if failure == Failure::Wire("timeout") {
-                    accounting.timed_out += 1;
-                    samples.timed_out += 1;
-                } else {
-                    accounting.failed += 1;
-                    samples.failed += 1;
-                }
-                samples.fail(failure, 1);
-            }
-        }
-        if let Some(took) = flight.connect {
-            samples.connect.record(took.0);
-        }
-        if let Some(took) = flight.tls {
-            samples.tls.record(took.0);
-        }
-    }
-
     fn wants_example(&self, operation: u16, failure: Failure) -> bool {
         self.done.examples.len() < EXAMPLES
             && !self.done.examples.iter().any(|(o, f, _)| *o == operation && *f == failure)
@@ -513,9 +473,8 @@ impl<'a> Ledger<'a> {
             self.ends = now;
             self.drained = now + Nanos(200_000_000);
         }
-        let sum = |f: fn(&Accounting) -> u64| self.accounting.iter().map(f).sum::<u64>();
-        self.live.completed.store(sum(|a| a.completed), Ordering::Relaxed);
-        self.live.failed.store(sum(|a| a.failed + a.timed_out), Ordering::Relaxed);
+        self.live.completed.store(self.ended[0], Ordering::Relaxed);
+        self.live.failed.store(self.ended[1], Ordering::Relaxed);
         self.live.in_flight.store(self.in_flight, Ordering::Relaxed);
         self.hand_marks_over();
         self.chores(now);
@@ -565,52 +524,5 @@ impl<'a> Ledger<'a> {
                 break;
             }
         }
-    }
-
-    /// Gives the filled interval away and goes on with an empty one.
-    pub fn hand_over(&mut self, now: Nanos) {
-        let second = self.next_second.since(self.recording).0 / 1_000_000_000 - 1;
-        while self.next_second <= now {
-            self.next_second = self.next_second + Nanos(1_000_000_000);
-        }
-        let empty = match self.lines.empty.try_recv() {
-            Ok(empty) => empty,
-            // The collector is late: rather a new one than a wait.
-            Err(_) => match IntervalSamples::new(self.shared.scripts.len()) {
-                Ok(new) => Box::new(new),
-                Err(_) => return,
-            },
-        };
-        let mut full = std::mem::replace(&mut self.interval, empty);
-        full.second = second as u32;
-        let _ = self.lines.full.send((self.index, full));
-    }
-
-    /// Counts what is unfinished (`flying` is still on its way) and gives the last interval away.
-    pub fn close(mut self, flying: &[Arrival]) -> Done {
-        self.hand_marks_over();
-        let ends = self.ends;
-        // What the plan held and the loop never came to.
-        if matches!(self.due, Due::Open { .. }) {
-            while let Some(arrival) = self.next_due(ends) {
-                if arrival.recorded {
-                    self.accounting[usize::from(arrival.operation)].in_flight += 1;
-                }
-            }
-        }
-        for arrival in flying.iter().chain(&self.ring).filter(|a| a.recorded) {
-            self.accounting[usize::from(arrival.operation)].in_flight += 1;
-        }
-        for session in &mut self.sessions.list {
-            session.ended |= session.locked;
-            session.locked = false;
-        }
-        let second = self.next_second.since(self.recording).0 / 1_000_000_000 - 1;
-        let last = std::mem::take(&mut self.interval.operations);
-        let _ =
-            self.lines.full.send((self.index, Box::new(IntervalSamples { second: second as u32, operations: last })));
-        self.done.sessions = self.sessions;
-        self.done.accounting = self.accounting;
-        self.done
     }
 }

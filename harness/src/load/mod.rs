@@ -31,6 +31,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod thresholds;
+mod timeline;
 mod worker;
 
 pub use drive::{Drive, Driven, Interval, drive, drive_watched};
@@ -38,7 +39,7 @@ pub use find::find_max_rate;
 pub use hlog::write_hlog;
 pub use plan::{Arrivals, Pacer, Purpose, StopRule, Stripe, random, uniform};
 pub use population::Population;
-pub use thresholds::observed;
+pub use thresholds::{Judgement, Seen, Why, judge};
 
 use crate::target::TargetError;
 use crate::units::Nanos;
@@ -90,12 +91,25 @@ pub enum Phase {
     /// Nothing is sent any more; the unfinished are waited for.
     Draining,
     /// A search has tried a rate.
-    Trying {
+    Tried {
         /// Arrivals per second.
         rate: f64,
-        /// Whether every threshold held.
-        held: bool,
+        /// Whether every threshold held; none where the try could not say.
+        held: Option<bool>,
     },
+}
+
+/// Where a search for the highest rate is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchProgress {
+    /// The try, from 1.
+    pub number: usize,
+    /// Tries altogether, as far as it can be told.
+    pub about: usize,
+    /// Arrivals per second of this try.
+    pub rate: f64,
+    /// How long the search takes from the beginning of this try, as far as it can be told.
+    pub left: Nanos,
 }
 
 /// What can be shown while a load runs. About five times a second.
@@ -119,6 +133,8 @@ pub struct Progress {
     pub p50_ns: Option<u64>,
     /// 99th percentile of the last whole second.
     pub p99_ns: Option<u64>,
+    /// The search of which this drive is a try.
+    pub search: Option<SearchProgress>,
 }
 
 /// Who is told about the progress; must not block.

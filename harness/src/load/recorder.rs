@@ -3,6 +3,8 @@
 use hdrhistogram::Histogram;
 
 use super::LoadError;
+use crate::record::Accounting;
+use crate::units::Nanos;
 
 /// Lowest value that is told from zero, in ns.
 const LOW_NS: u64 = 100;
@@ -10,6 +12,10 @@ const LOW_NS: u64 = 100;
 const HIGH_NS: u64 = 120_000_000_000;
 /// Kinds of failure that one interval tells apart per operation.
 const MAX_KINDS: usize = 32;
+/// Entries about requests of other seconds for which there is room from the beginning.
+const APART: usize = 1024;
+/// The failure that is no end: how long the answer would have taken is not known.
+pub(crate) const TIMEOUT: Failure = Failure::Wire("timeout");
 
 /// A histogram of ns with three digits that counts what it had to clip. Recording does not allocate.
 #[derive(Clone, Debug)]
@@ -84,6 +90,37 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// What there is to say of one request. Times are ns and go with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// It was planned.
+    Planned,
+    /// Answered as the profile says; with its response time.
+    Completed,
+    /// It ended otherwise, a timeout included; with its response time.
+    Failed(Failure),
+    /// Wire to last byte of a completed one.
+    Service,
+    /// Planned to wire, as far as it was ours.
+    Lag,
+    /// Wire to first byte.
+    FirstByte,
+    /// The wait for a connection or a session.
+    Queue,
+    /// Making a connection.
+    Connect,
+    /// TLS handshake.
+    Tls,
+    /// There was no room to wait.
+    Skipped,
+    /// Waiting to be sent when the time was over; with how long it had waited.
+    Unsent,
+    /// Sent and not answered when the time was over; with its response time so far.
+    InFlight,
+    /// The service time so far of one that was sent and given up: its true one is longer.
+    GivenUp,
+}
+
 /// One operation in one interval.
 #[derive(Clone, Debug)]
 pub(crate) struct OperationSamples {
@@ -96,9 +133,11 @@ pub(crate) struct OperationSamples {
     pub tls: Samples,
     /// Response time of what did not complete, timeouts included.
     pub failed_response: Samples,
-    pub completed: u64,
-    pub failed: u64,
-    pub timed_out: u64,
+    /// Response time so far of what did not end: timed out, in flight, unsent, skipped (nothing). The true ones are longer.
+    pub unended: Samples,
+    /// The same of the service time, of what was sent.
+    pub unended_service: Samples,
+    pub counts: Accounting,
     pub failures: Vec<(Failure, u64)>,
 }
 
@@ -113,14 +152,55 @@ impl OperationSamples {
             connect: Samples::new()?,
             tls: Samples::new()?,
             failed_response: Samples::new()?,
-            completed: 0,
-            failed: 0,
-            timed_out: 0,
+            unended: Samples::new()?,
+            unended_service: Samples::new()?,
+            counts: Accounting::default(),
             failures: Vec::with_capacity(MAX_KINDS),
         })
     }
 
-    pub fn fail(&mut self, failure: Failure, times: u64) {
+    /// Takes in what there is to say of one request.
+    pub fn note(&mut self, what: What, ns: u64) {
+        let counts = &mut self.counts;
+        match what {
+            What::Planned => counts.planned += 1,
+            What::Completed => {
+                counts.completed += 1;
+                self.response.record(ns);
+            }
+            What::Failed(failure) => {
+                self.failed_response.record(ns);
+                if failure == TIMEOUT {
+                    counts.timed_out += 1;
+                    self.unended.record(ns);
+                } else {
+                    counts.failed += 1;
+                }
+                self.fail(failure, 1);
+            }
+            What::Service => self.service.record(ns),
+            What::Lag => self.lag.record(ns),
+            What::FirstByte => self.first_byte.record(ns),
+            What::Queue => self.queue.record(ns),
+            What::Connect => self.connect.record(ns),
+            What::Tls => self.tls.record(ns),
+            What::Skipped => {
+                counts.skipped += 1;
+                self.unended.record(0);
+            }
+            What::Unsent => {
+                counts.unsent += 1;
+                self.unended.record(ns);
+            }
+            What::InFlight => {
+                counts.in_flight += 1;
+                self.unended.record(ns);
+            }
+            What::GivenUp => self.unended_service.record(ns),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, times: u64) {
         if let Some((_, count)) = self.failures.iter_mut().find(|(f, _)| *f == failure) {
             *count += times;
         } else if self.failures.len() + 1 < MAX_KINDS {
@@ -134,24 +214,17 @@ impl OperationSamples {
     }
 
     pub fn add(&mut self, other: &OperationSamples) {
-        self.response.add(&other.response);
-        self.service.add(&other.service);
-        self.lag.add(&other.lag);
-        self.first_byte.add(&other.first_byte);
-        self.queue.add(&other.queue);
-        self.connect.add(&other.connect);
-        self.tls.add(&other.tls);
-        self.failed_response.add(&other.failed_response);
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.timed_out += other.timed_out;
+        self.counts.add(&other.counts);
         for (failure, times) in &other.failures {
             self.fail(*failure, *times);
         }
+        for (mine, theirs) in self.all().into_iter().zip(other.all_of()) {
+            mine.add(theirs);
+        }
     }
 
-    fn clear(&mut self) {
-        for samples in [
+    fn all(&mut self) -> [&mut Samples; 10] {
+        [
             &mut self.response,
             &mut self.service,
             &mut self.lag,
@@ -160,39 +233,66 @@ impl OperationSamples {
             &mut self.connect,
             &mut self.tls,
             &mut self.failed_response,
-        ] {
-            samples.clear();
-        }
-        self.completed = 0;
-        self.failed = 0;
-        self.timed_out = 0;
+            &mut self.unended,
+            &mut self.unended_service,
+        ]
+    }
+
+    fn all_of(&self) -> [&Samples; 10] {
+        [
+            &self.response,
+            &self.service,
+            &self.lag,
+            &self.first_byte,
+            &self.queue,
+            &self.connect,
+            &self.tls,
+            &self.failed_response,
+            &self.unended,
+            &self.unended_service,
+        ]
+    }
+
+    fn clear(&mut self) {
+        self.all().into_iter().for_each(Samples::clear);
+        self.counts = Accounting::default();
         self.failures.clear();
     }
 }
 
-/// One second of one loop: filled by the loop, then handed over whole.
+/// Something about a request that was planned in another second than the one that is being filled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Apart {
+    /// When it was planned, since recording began.
+    pub at: Nanos,
+    pub operation: u16,
+    pub what: What,
+    pub ns: u64,
+}
+
+/// One second of one loop: filled by the loop, then handed over whole. It holds what was planned in that second, and
+/// apart from it what was heard meanwhile of requests that had been planned before.
 #[derive(Clone, Debug)]
 pub(crate) struct IntervalSamples {
     /// Whole seconds since recording began.
     pub second: u32,
+    /// The second that the loop fills next; all before it have been handed over.
+    pub next: u32,
     /// In the order of the mix.
     pub operations: Vec<OperationSamples>,
+    /// By the number of requests that are late, not of all.
+    pub apart: Vec<Apart>,
 }
 
 impl IntervalSamples {
     pub fn new(operations: usize) -> Result<IntervalSamples, LoadError> {
         let operations = (0..operations).map(|_| OperationSamples::new()).collect::<Result<_, _>>()?;
-        Ok(IntervalSamples { second: 0, operations })
+        Ok(IntervalSamples { second: 0, next: 0, operations, apart: Vec::with_capacity(APART) })
     }
 
     pub fn clear(&mut self) {
         self.operations.iter_mut().for_each(OperationSamples::clear);
-    }
-
-    pub fn add(&mut self, other: &IntervalSamples) {
-        for (mine, theirs) in self.operations.iter_mut().zip(&other.operations) {
-            mine.add(theirs);
-        }
+        self.apart.clear();
     }
 }
 
@@ -236,12 +336,27 @@ mod tests {
     #[test]
     fn a_cleared_interval_is_as_new() {
         let mut interval = IntervalSamples::new(2).unwrap();
-        interval.operations[1].response.record(1000);
-        interval.operations[1].completed = 1;
-        let mut sum = IntervalSamples::new(2).unwrap();
-        sum.add(&interval);
+        interval.operations[1].note(What::Completed, 1000);
+        interval.apart.push(Apart { at: Nanos(0), operation: 0, what: What::Completed, ns: 1 });
+        let mut sum = OperationSamples::new().unwrap();
+        sum.add(&interval.operations[1]);
         interval.clear();
-        sum.add(&interval);
-        assert_eq!((sum.operations[1].completed, sum.operations[1].response.histogram.len()), (1, 1));
+        sum.add(&interval.operations[1]);
+        assert_eq!((sum.counts.completed, sum.response.histogram.len(), interval.apart.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_did_not_end_is_counted_and_leaves_how_long_it_was_waited_for() {
+        let mut operation = OperationSamples::new().unwrap();
+        operation.note(What::Failed(TIMEOUT), 10_000_000_000);
+        operation.note(What::Failed(Failure::Status(500)), 1_000);
+        operation.note(What::InFlight, 3_000_000_000);
+        operation.note(What::Unsent, 2_000_000_000);
+        operation.note(What::Skipped, 0);
+        let c = operation.counts;
+        assert_eq!((c.timed_out, c.failed, c.in_flight, c.unsent, c.skipped), (1, 1, 1, 1, 1));
+        let unended = &operation.unended.histogram;
+        assert_eq!(unended.len(), 4);
+        assert!(unended.max() >= 10_000_000_000 && unended.min() == 0, "{} to {}", unended.min(), unended.max());
     }
 }

@@ -14,7 +14,6 @@ use super::recorder::{Failure, IntervalSamples};
 use super::sampled::Look;
 use super::script::{Role, Script, Spoil};
 use super::session::{Session, Sessions};
-use crate::record::Accounting;
 use crate::scenario::{Idle, Protocol};
 use crate::target::{Issued, Target, TokenUse, Vars};
 use crate::units::Nanos;
@@ -62,6 +61,10 @@ pub(crate) struct Shared<'a> {
     /// The claim that names the user, and its hash in the tokens of the load's own user where that is known.
     pub subject_claim: String,
     pub subject: Option<u64>,
+    /// How many loops there are.
+    pub loops: usize,
+    /// Seconds in which a window of a threshold begins or ends.
+    pub cut_seconds: Vec<u32>,
     /// Set once, after all connections stand.
     pub start: AtomicU64,
     pub ready: Barrier,
@@ -132,7 +135,8 @@ pub(crate) type Renewed = (u32, Option<(Issued, Exchanged)>);
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     pub sessions: Sessions,
-    pub accounting: Vec<Accounting>,
+    /// Users of a closed model that never sent a request: nothing was ever free for them.
+    pub never_started: u64,
     /// Recorded arrivals that were sent by the end.
     pub sent: u64,
     /// Time in which there was work, since recording began.

@@ -3,27 +3,27 @@
 //! Requests of one connection overlap, so that reading and writing are a protocol of their own: the library's tasks do
 //! both, and the loop decides when and what. The runtime's timer wheel is used for opening connections only.
 
-use std::cell::RefCell;
+mod exchange;
+mod mould;
+
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use h2::client::SendRequest;
+use http::Request;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 
+pub(super) use self::exchange::{Broken, open, receive};
+use self::exchange::{Opened, Whole, kind, turned_away};
+use self::mould::Mould;
 use super::LoadError;
 use super::flight::{Arrival, Flight, LIMITS};
 use super::ledger::{Choice, Ledger};
@@ -31,7 +31,6 @@ use super::recorder::Failure;
 use super::shared::{Done, Shared, thread_cpu};
 use crate::clock;
 use crate::scenario::Idle;
-use crate::target::Answer;
 use crate::units::Nanos;
 use crate::wire::WireError;
 
@@ -40,9 +39,6 @@ const BURST: usize = 32;
 /// How often a request is sent again that a server says it did not look at, which is safe for every method (RFC 9113
 /// section 8.7); connections that are recycled together can turn it away more than once.
 const MOST_AGAIN: u8 = 8;
-/// What a server may send on one stream, and on one connection, before we say that we have read it.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 1 << 24;
 
 /// Drives until the stop rule says so, and hands back what was seen.
 pub(super) fn run(ledger: Ledger<'_>, connections: usize) -> Result<Done, LoadError> {
@@ -95,31 +91,10 @@ impl Alarm {
     }
 }
 
-/// A whole reply.
-struct Whole {
-    status: u16,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    first_byte: Nanos,
-    done: Nanos,
-}
-
-impl Answer for Whole {
-    fn status(&self) -> u16 {
-        self.status
-    }
-    fn header_values(&self, name: &str) -> Vec<&str> {
-        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
-    }
-    fn body(&self) -> &[u8] {
-        &self.body
-    }
-}
-
 /// What tasks tell the loop.
 enum News {
     /// A stream has ended.
-    Ended { slot: usize, generation: u32, result: Result<Whole, h2::Error> },
+    Ended { slot: usize, generation: u32, result: Result<Whole, Broken> },
     /// A connection stands, or does not.
     Opened { line: usize, result: Result<Opened, WireError> },
 }
@@ -138,12 +113,6 @@ impl Inbox {
     fn take(&self) -> Option<News> {
         self.news.borrow_mut().pop_front()
     }
-}
-
-struct Opened {
-    sender: SendRequest<Bytes>,
-    connect: Nanos,
-    tls: Option<Nanos>,
 }
 
 /// One connection.
@@ -166,6 +135,8 @@ struct Line {
 struct Slot {
     flight: Option<Flight>,
     task: Option<AbortHandle>,
+    /// When the head of its reply was here; zero before.
+    head: Rc<Cell<Nanos>>,
     line: usize,
     line_generation: u32,
     generation: u32,
@@ -268,8 +239,7 @@ impl<'a> Driver<'a> {
             // A loop that sleeps works whenever it is on the processor.
             self.ledger.done.busy = cpu.since(cpu_at_recording.unwrap_or(cpu));
         }
-        let flights = self.slots.iter().filter_map(|slot| slot.flight.as_ref()).chain(&self.again);
-        let flying: Vec<Arrival> = flights.map(|flight| flight.arrival).collect();
+        let flying: Vec<Flight> = self.slots.iter().filter_map(|slot| slot.flight).chain(self.again).collect();
         Ok(self.ledger.close(&flying))
     }
 
@@ -407,6 +377,7 @@ impl<'a> Driver<'a> {
         (slot.line, slot.line_generation) = (line_at, line.generation);
         slot.flight = Some(flight);
         slot.task = None;
+        slot.head = Rc::new(Cell::new(Nanos(0)));
         self.deadlines.push_back((at, slot.generation, flight.wire));
         if let Some(error) = line.failed.take() {
             return self.fail(at, Failure::Wire(error.kind()), &error);
@@ -434,18 +405,19 @@ impl<'a> Driver<'a> {
         match sent {
             Ok(reply) => {
                 let (inbox, generation) = (Rc::clone(&self.inbox), self.slots[at].generation);
+                let head = Rc::clone(&self.slots[at].head);
                 let task = spawn_local(async move {
-                    let result = receive(reply).await;
+                    let result = receive(reply, head, LIMITS.body).await;
                     inbox.put(News::Ended { slot: at, generation, result });
                 });
                 self.slots[at].task = Some(task.abort_handle());
             }
-            Err(error) => self.ended(at, Err(error)),
+            Err(error) => self.ended(at, Err(error.into())),
         }
     }
 
     /// A stream has ended, with its reply or without.
-    fn ended(&mut self, at: usize, result: Result<Whole, h2::Error>) {
+    fn ended(&mut self, at: usize, result: Result<Whole, Broken>) {
         match result {
             Ok(whole) => {
                 let Some(mut flight) = self.land(at) else { return };
@@ -453,7 +425,8 @@ impl<'a> Driver<'a> {
                 flight.first_byte = whole.first_byte;
                 self.ledger.completed(&flight, whole.done, &whole);
             }
-            Err(error) => {
+            Err(Broken::Wire(error)) => self.fail(at, Failure::Wire(error.kind()), &error),
+            Err(Broken::Stream(error)) => {
                 let (line, generation) = (self.slots[at].line, self.slots[at].line_generation);
                 if (error.is_io() || error.is_go_away()) && self.lines[line].generation == generation {
                     self.lines[line].sender = None;
@@ -502,154 +475,14 @@ impl<'a> Driver<'a> {
                 if let Some(task) = self.slots[at].task.take() {
                     task.abort();
                 }
-                let error = WireError::Timeout { what: "reply", after: self.shared.timeout.duration() };
+                let head = self.slots[at].head.get();
+                let what = if head.0 > 0 { "end of the reply's body" } else { "reply" };
+                if let Some(flight) = &mut self.slots[at].flight {
+                    flight.first_byte = head;
+                }
+                let error = WireError::Timeout { what, after: self.shared.timeout.duration() };
                 self.fail(at, Failure::Wire(error.kind()), &error);
             }
         }
-    }
-}
-
-/// Whether the server says that it did not look at the request.
-fn turned_away(error: &h2::Error) -> bool {
-    match error.reason() {
-        Some(h2::Reason::REFUSED_STREAM) => true,
-        Some(h2::Reason::NO_ERROR) => error.is_go_away(),
-        _ => false,
-    }
-}
-
-/// The name under which a failure is counted.
-fn kind(error: &h2::Error) -> &'static str {
-    match error.get_io() {
-        Some(io) => WireError::moving(io, "in the reply", "reply", Duration::ZERO).kind(),
-        None if error.is_reset() || error.is_go_away() => "reset",
-        None if error.is_io() => "closed",
-        None => "protocol",
-    }
-}
-
-/// The reply of one stream.
-async fn receive(reply: ResponseFuture) -> Result<Whole, h2::Error> {
-    let (parts, mut stream) = reply.await?.into_parts();
-    let first_byte = clock::mono();
-    let mut body = Vec::new();
-    while let Some(chunk) = stream.data().await {
-        let chunk = chunk?;
-        stream.flow_control().release_capacity(chunk.len())?;
-        let room = LIMITS.keep.saturating_sub(body.len()).min(chunk.len());
-        body.extend_from_slice(&chunk[..room]);
-    }
-    Ok(Whole { status: parts.status.as_u16(), headers: parts.headers, body, first_byte, done: clock::mono() })
-}
-
-/// What the requests of one script have in common, so that it is read once: the address and the names of the fields.
-#[derive(Default)]
-struct Mould {
-    path: String,
-    uri: http::Uri,
-    names: Vec<(String, Option<HeaderName>)>,
-}
-
-impl Mould {
-    /// The bytes of an HTTP/1.1 request as a message: what the scripts splice serves both protocols.
-    fn message(&mut self, bytes: &[u8], origin: &str) -> Result<Request<Bytes>, LoadError> {
-        let wrong = |what: &dyn std::fmt::Display| LoadError::Internal(format!("a request that is none: {what}"));
-        let mut fields = [httparse::EMPTY_HEADER; 64];
-        let mut parsed = httparse::Request::new(&mut fields);
-        let head = match parsed.parse(bytes).map_err(|e| wrong(&e))? {
-            httparse::Status::Complete(head) => head,
-            httparse::Status::Partial => return Err(wrong(&"its head has no end")),
-        };
-        let path = parsed.path.unwrap_or("/");
-        if self.path != path {
-            self.uri = [origin, path].concat().parse().map_err(|e| wrong(&e))?;
-            path.clone_into(&mut self.path);
-        }
-        let mut request = Request::new(Bytes::copy_from_slice(&bytes[head..]));
-        *request.method_mut() = Method::from_bytes(parsed.method.unwrap_or("GET").as_bytes()).map_err(|e| wrong(&e))?;
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = http::Version::HTTP_2;
-        request.headers_mut().reserve(parsed.headers.len());
-        for (n, field) in parsed.headers.iter().enumerate() {
-            if self.names.get(n).is_none_or(|(known, _)| known != field.name) {
-                self.names.truncate(n);
-                self.names.push((field.name.to_owned(), travels(field.name).map_err(|e| wrong(&e))?));
-            }
-            if let Some((_, Some(name))) = self.names.get(n) {
-                let value = HeaderValue::from_bytes(field.value).map_err(|e| wrong(&e))?;
-                request.headers_mut().append(name.clone(), value);
-            }
-        }
-        Ok(request)
-    }
-}
-
-/// The name of a field; none for what speaks of one connection, which has no place in HTTP/2 (RFC 9113 section 8.2.2).
-fn travels(name: &str) -> Result<Option<HeaderName>, http::header::InvalidHeaderName> {
-    let stays = ["host", "connection", "transfer-encoding", "keep-alive"].iter().any(|n| name.eq_ignore_ascii_case(n));
-    if stays { Ok(None) } else { HeaderName::from_bytes(name.as_bytes()).map(Some) }
-}
-
-/// Opens a connection, shakes hands, and has a task of its own read and write.
-async fn open(
-    addr: SocketAddr,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    patience: Duration,
-) -> Result<Opened, WireError> {
-    let late = |_| WireError::Timeout { what: "connection", after: patience };
-    tokio::time::timeout(patience, async {
-        let from = clock::mono();
-        let tcp = tokio::net::TcpStream::connect(addr)
-            .await
-            .map_err(|e| WireError::connecting(&e, addr.to_string(), patience))?;
-        tcp.set_nodelay(true).map_err(|e| WireError::Local { what: "set TCP_NODELAY", reason: e.to_string() })?;
-        let connect = clock::mono().since(from);
-        let Some((config, name)) = tls else { return Ok(Opened { sender: greet(tcp).await?, connect, tls: None }) };
-        let from = clock::mono();
-        let stream = tokio_rustls::TlsConnector::from(config).connect(name, tcp).await.map_err(|e| match e.kind() {
-            std::io::ErrorKind::InvalidData => WireError::Tls(e.to_string()),
-            _ => WireError::moving(&e, "in the handshake", "handshake", patience),
-        })?;
-        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err(WireError::Tls("the server does not offer HTTP/2 (ALPN `h2`)".into()));
-        }
-        let took = clock::mono().since(from);
-        Ok(Opened { sender: greet(stream).await?, connect, tls: Some(took) })
-    })
-    .await
-    .map_err(late)?
-}
-
-async fn greet<S: AsyncRead + AsyncWrite + Unpin + 'static>(stream: S) -> Result<SendRequest<Bytes>, WireError> {
-    let (sender, connection) = h2::client::Builder::new()
-        .enable_push(false)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .handshake(stream)
-        .await
-        .map_err(|e| WireError::Protocol(format!("no HTTP/2: {e}")))?;
-    // How it ends is told to each of its streams.
-    spawn_local(async move { drop(connection.await) });
-    Ok(sender)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mould_gives_each_request_its_own_values() {
-        let mut mould = Mould::default();
-        let mut made = |text: &str| mould.message(text.as_bytes(), "https://a.test:1").unwrap();
-        let one = made("GET /x?y=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer one\r\nX: 1\r\n\r\n");
-        assert_eq!((one.method().as_str(), one.uri().to_string()), ("GET", "https://a.test:1/x?y=1".to_owned()));
-        assert_eq!((one.headers().len(), one.headers()["authorization"].as_bytes()), (2, &b"Bearer one"[..]));
-        let two = made("GET /x?y=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer two\r\nX: 1\r\n\r\n");
-        assert_eq!(two.headers()["authorization"], "Bearer two");
-        // Other fields in the same places, another path, and a body.
-        let three = made("POST /z HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
-        assert_eq!((three.uri().path(), three.body().as_ref()), ("/z", &b"hi"[..]));
-        assert_eq!((three.headers().len(), &three.headers()["content-length"]), (1, &HeaderValue::from_static("2")));
-        assert!(mould.message(b"no request", "https://a.test:1").is_err());
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Worker<'a> {
         let before = thread_cpu();
         self.turn_until_done()?;
         self.ledger.done.cpu = thread_cpu().since(before);
-        let flying: Vec<Arrival> = self.conns.iter().filter_map(|c| c.flight.as_ref()).map(|f| f.arrival).collect();
+        let flying: Vec<Flight> = self.conns.iter().filter_map(|c| c.flight).collect();
         Ok(self.ledger.close(&flying))
     }
 

@@ -26,15 +26,25 @@ pub struct LoadRecord {
     pub workers: u32,
     /// Idle policy of the loops.
     pub idle: String,
-    /// `planned = completed + failed + timed out + skipped + in flight at the end`.
+    /// `planned = completed + failed + timed out + skipped + in flight + unsent`, the last two at the end.
     #[serde(flatten)]
     pub accounting: Accounting,
     /// By operation, in the order of the mix.
     pub operations: Vec<OperationRecord>,
     /// By second since the start of recording and operation.
     pub seconds: Vec<SecondRecord>,
+    /// The windows that thresholds speak of, each as a load of its own: by when requests were planned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<LoadWindow>,
     /// Whether to believe it.
     pub certificate: CertificateRecord,
+    /// Requests that were sent again, off the record, after the server had closed a reused connection without a word or
+    /// had turned them away unread; warm-up included.
+    #[serde(default)]
+    pub sent_again: u64,
+    /// Connections that had to be opened while it was recorded.
+    #[serde(default)]
+    pub opened: u64,
     /// Distinct tokens presented over presentations, 0 to 1.
     pub distinct_token_ratio: Option<f64>,
     /// The interval log beside `run.json`, relative to the run's folder.
@@ -134,17 +144,43 @@ pub struct ControlsRecord {
     pub left_out: Vec<String>,
 }
 
-/// The highest rate at which every threshold held.
+/// A window of a load.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LoadWindow {
+    /// Where it begins, in seconds since recording began.
+    pub from_s: f64,
+    /// Where it ends; with the load if absent.
+    pub to_s: Option<f64>,
+    /// Seconds of it that were recorded.
+    pub seconds: f64,
+    /// What was planned in it, by operation.
+    pub operations: Vec<OperationRecord>,
+}
+
+/// The highest rate at which every threshold held. Several searches bracket it, each between a rate that held and a higher
+/// one that did not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FoundRecord {
-    /// The median of the searches; 0 where not even the lowest rate tried held.
+    /// The median of the brackets' middles; 0 where not even the lowest rate tried held.
     pub rate_per_s: f64,
-    /// The least result of the searches: with `high_per_s` a 96.9 % interval of the median.
+    /// The lowest rate that held of all brackets.
     pub low_per_s: f64,
-    /// The greatest result of the searches.
+    /// The highest rate that did not hold of all brackets.
     pub high_per_s: f64,
+    /// How many searches there were.
+    #[serde(default)]
+    pub searches: u32,
+    /// The confidence, 0 to 1, with which the median of such searches lies between low and high: 1 - 2 x (1/2)^searches.
+    #[serde(default)]
+    pub level: f64,
     /// The highest rate that was to be tried held: the true limit is at or above it.
     pub at_least: bool,
+    /// Why no rate could be judged: a try would have to be longer.
+    #[serde(default)]
+    pub unjudged: Option<String>,
+    /// The search was interrupted: the numbers are what was known by then.
+    #[serde(default)]
+    pub interrupted: bool,
     /// Every try, in order.
     pub tries: Vec<TryRecord>,
 }
@@ -156,8 +192,11 @@ pub struct TryRecord {
     pub rate_per_s: f64,
     /// Whether every threshold held.
     pub held: bool,
-    /// Why not.
+    /// Why not, or why that could not be told.
     pub why: Option<String>,
+    /// Seconds recorded.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// Every planned arrival, accounted for.
@@ -173,14 +212,31 @@ pub struct Accounting {
     pub timed_out: u64,
     /// Never sent: no room in the bounded queue. Voids an open run.
     pub skipped: u64,
-    /// Sent or queued when the time was over; right-censored.
+    /// Sent and not answered when the time was over; right-censored.
     pub in_flight: u64,
+    /// Due, but never sent: waiting for a connection or a session when the time was over; right-censored.
+    #[serde(default)]
+    pub unsent: u64,
 }
 
 impl Accounting {
     /// Whether the identity holds.
     pub fn adds_up(&self) -> bool {
-        self.planned == self.completed + self.failed + self.timed_out + self.skipped + self.in_flight
+        self.planned == self.ended() + self.skipped + self.in_flight + self.unsent
+    }
+    /// Completed, failed or timed out.
+    pub fn ended(&self) -> u64 {
+        self.completed + self.failed + self.timed_out
+    }
+    /// Takes other counts in.
+    pub fn add(&mut self, other: &Accounting) {
+        self.planned += other.planned;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.timed_out += other.timed_out;
+        self.skipped += other.skipped;
+        self.in_flight += other.in_flight;
+        self.unsent += other.unsent;
     }
     /// Failed and timed out over everything that ended.
     pub fn failed_ratio(&self) -> f64 {
@@ -209,6 +265,25 @@ pub struct OperationRecord {
     /// Where connections were made: connect, TLS; and first byte; by phase name.
     #[serde(default)]
     pub phases: BTreeMap<String, HistogramRecord>,
+    /// How long those were waited for that did not end: their true times are longer.
+    #[serde(default, skip_serializing_if = "UnendedRecord::is_empty")]
+    pub unended: UnendedRecord,
+}
+
+/// How long requests were waited for that did not end: timed out, in flight at the end, unsent, skipped.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct UnendedRecord {
+    /// Since they were planned; nothing for the skipped.
+    pub response: HistogramRecord,
+    /// Since they were on the wire; of those that were sent.
+    pub service: HistogramRecord,
+}
+
+impl UnendedRecord {
+    /// Whether everything ended.
+    pub fn is_empty(&self) -> bool {
+        self.response.n == 0 && self.service.n == 0
+    }
 }
 
 /// How often one kind of failure was seen.
@@ -250,17 +325,29 @@ pub struct HistogramRecord {
     pub censored_from: Option<f64>,
 }
 
-/// One second of one operation.
+/// One second of one operation: what was planned in it, whenever it ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SecondRecord {
     /// Whole seconds since recording began.
     pub second: u32,
     /// The operation.
     pub operation: String,
-    /// Completed in this second.
+    /// Planned in this second; absent in records that booked by the second of the end.
+    #[serde(default)]
+    pub planned: Option<u64>,
+    /// Of them completed: the n of response and service time.
     pub completed: u64,
-    /// Failed or timed out in this second.
+    /// Of them failed or timed out.
     pub failed: u64,
+    /// Of them timed out.
+    #[serde(default)]
+    pub timed_out: u64,
+    /// Of them skipped, in flight or unsent when the time was over.
+    #[serde(default)]
+    pub unended: u64,
+    /// Requests of any second that ended in this one: what the wall's clock saw of the server.
+    #[serde(default)]
+    pub ended: Option<u64>,
     /// Median response time of the completed; absent where there were none.
     pub response_p50_ns: Option<u64>,
     /// 99th percentile of response time.
@@ -269,6 +356,15 @@ pub struct SecondRecord {
     pub response_max_ns: Option<u64>,
     /// Median service time.
     pub service_p50_ns: Option<u64>,
+    /// 99th percentile of service time; absent below 1,000 samples.
+    #[serde(default)]
+    pub service_p99_ns: Option<u64>,
+    /// Median lag of those that were sent.
+    #[serde(default)]
+    pub lag_p50_ns: Option<u64>,
+    /// 99th percentile of lag; absent below 1,000 samples.
+    #[serde(default)]
+    pub lag_p99_ns: Option<u64>,
 }
 
 /// Whether to believe a load.
@@ -278,6 +374,9 @@ pub struct CertificateRecord {
     pub void: Vec<String>,
     /// Doubts to be printed beside the numbers.
     pub doubts: Vec<String>,
+    /// Requests of which the lag is known: the n of the two percentiles.
+    #[serde(default)]
+    pub lag_n: u64,
     /// Median lag over all operations.
     pub lag_p50_ns: u64,
     /// 99th percentile of lag.
@@ -294,7 +393,8 @@ pub struct CertificateRecord {
     pub pressure: Option<f64>,
     /// Ports in TIME_WAIT at the end.
     pub time_wait: Option<u64>,
-    /// Who was the bottleneck of a closed run at full speed: `target`, `generator`, `unknown`.
+    /// What limited a closed run: `target`, `generator`, `connections` or `sessions` that users had to wait for, `thinking`
+    /// of the users, `unknown`.
     pub bottleneck: Option<String>,
 }
 

@@ -12,15 +12,15 @@ use super::environment::environment;
 use super::error::RunError;
 use super::event::Event;
 use super::plan::{Step, plan};
-use super::thresholds::{Judged, judge};
+use super::thresholds::judge;
 use super::under_load::grade_findings;
 use crate::clock;
 use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
 use crate::record::{
-    Accounting, Answer, CheckRecord, ExaminationRecord, ExitCode, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION,
-    SkipReason, ThresholdOutcome, Verdict, Warning,
+    Accounting, Answer, CheckRecord, ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run,
+    SCHEMA_VERSION, SkipReason, ThresholdOutcome, Verdict, Warning,
 };
 use crate::scenario::{FailOn, Threshold, Workload};
 use crate::units::{Nanos, Rate};
@@ -47,14 +47,8 @@ pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
         .transpose()
         .map_err(RunError::Usage)?;
     let cpus = CpuPlan::of_this_process();
-    let mut state = State {
-        run: begun(ask),
-        loads: Vec::new(),
-        selection,
-        redactor: Redactor::new(ask.keep_secrets),
-        cpus,
-        from: clock::mono(),
-    };
+    let mut state =
+        State { run: begun(ask), selection, redactor: Redactor::new(ask.keep_secrets), cpus, from: clock::mono() };
     ask.dir.save(&state.run)?;
     let error = state.go(ask).err();
     state.run.interrupted = matches!(error, Some(RunError::Interrupted));
@@ -105,7 +99,6 @@ fn begun(ask: &Ask<'_>) -> Run {
 
 struct State {
     run: Run,
-    loads: Vec<Judged>,
     selection: Option<Selection>,
     redactor: Redactor,
     cpus: CpuPlan,
@@ -256,13 +249,12 @@ impl State {
             let why = driven.record.certificate.void.join("; ");
             self.warn(ask, Warning::new("void-load", format!("the load says nothing: {why}")).at(&arm.name));
         }
-        self.run.loads.push(driven.record.clone());
-        self.loads.push(Judged { record: driven.record, intervals: driven.intervals });
-        self.run.thresholds = judge(&thresholds, &self.loads);
+        self.run.loads.push(driven.record);
+        self.run.thresholds = judge(&thresholds, &self.run.loads);
         if driven.interrupted {
             return Err(RunError::Interrupted);
         }
-        match self.loads.last().map(|load| &load.record) {
+        match self.run.loads.last() {
             Some(load) if load.accounting.completed == 0 && load.accounting.failed + load.accounting.timed_out > 0 => {
                 let problem =
                     format!("expected requests to be answered as the profile says, saw none: {}", mishaps(load));
@@ -283,16 +275,7 @@ impl State {
             self.warn(ask, Warning::new("aborted", text).at(&load.topology));
         }
         if let Some(found) = &load.found {
-            let (rate, low, high) = (Rate(found.rate_per_s), Rate(found.low_per_s), Rate(found.high_per_s));
-            self.run.notes.push(if found.at_least {
-                format!("{}: every threshold held at {rate}, the highest rate that was to be tried.", load.topology)
-            } else {
-                format!(
-                    "{}: the highest rate at which every threshold held was {rate} ({low} to {high}; {} tries).",
-                    load.topology,
-                    found.tries.len()
-                )
-            });
+            self.run.notes.push(format!("{}: {}", load.topology, what_was_found(found)));
         }
     }
 
@@ -314,6 +297,26 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+/// What a search for the highest rate found, in a sentence.
+fn what_was_found(found: &FoundRecord) -> String {
+    let (rate, low, high) = (Rate(found.rate_per_s), Rate(found.low_per_s), Rate(found.high_per_s));
+    let tries = format!("{} tries", found.tries.len());
+    let early = if found.interrupted { " The search was interrupted." } else { "" };
+    match found {
+        f if f.at_least => format!("every threshold held at {rate}, the highest rate that was to be tried."),
+        FoundRecord { unjudged: Some(why), .. } => {
+            format!("no highest rate could be told: {why} ({tries}); longer stages bring more samples.{early}")
+        }
+        f if f.searches > 0 => format!(
+            "the highest rate at which every threshold holds is about {rate}: the median of {} searches lies between {low} and {high} with {:.1} % confidence ({tries}).{early}",
+            f.searches,
+            f.level * 100.0
+        ),
+        f if f.low_per_s > 0.0 => format!("every threshold held at {low}, and not at {high} ({tries}).{early}"),
+        _ => format!("the thresholds were missed at every rate that was tried, down to {high} ({tries}).{early}"),
     }
 }
 

@@ -69,6 +69,57 @@ fn a_good_scenario_says_nothing() {
     assert_eq!(said(GOOD), "");
 }
 
+fn load_of(load: &str, thresholds: &str) -> String {
+    said(&format!(
+        "name: x\ntarget: r\ntopologies: {{bare: [reference-server]}}\nload: {load}\nthresholds: {thresholds}\n"
+    ))
+}
+
+#[test]
+fn a_closed_model_and_a_search_take_no_stage_that_changes_the_rate() {
+    let closed = |stages: &str| {
+        load_of(&format!("{{arrival: {{closed: {{users: 5}}}}, mix: {{access: 1}}, stages: {stages}}}"), "[]")
+    };
+    assert_eq!(closed("[{hold: 5s}, {hold: 2s}]"), "");
+    for (shape, stage) in [
+        ("ramp", "{ramp: 5s}"),
+        ("spike", "{spike: {height: 2, lasts: 1s}}"),
+        ("sine", "{sine: {amplitude: 50%, period: 1s, lasts: 2s}}"),
+    ] {
+        let told = closed(&format!("[{{hold: 5s}}, {stage}]"));
+        assert!(told.contains(&format!("`{shape}` has no meaning here: a closed model has no rate")), "{told}");
+    }
+    let search = "{arrival: {open: {rate: 50/s}}, mix: {access: 1}, stages: [{ramp: 5s}], find: max-rate}";
+    let told = load_of(search, "[response.p50 < 1s]");
+    assert!(told.contains("each try of a search holds one rate"), "{told}");
+    // `rates` is an open model, whatever `arrival` is by default.
+    assert_eq!(load_of("{rates: {access: 50/s}, stages: [{ramp: 5s}]}", "[]"), "");
+}
+
+#[test]
+fn validate_and_the_load_draw_one_limit_of_users_and_connections() {
+    let of = |users: u32, connections: u32| {
+        load_of(
+            &format!("{{arrival: {{closed: {{users: {users}}}}}, mix: {{access: 1}}, connections: {connections}}}"),
+            "[]",
+        )
+    };
+    assert_eq!(of(MOST_CONNECTIONS, MOST_CONNECTIONS), "");
+    assert!(of(MOST_CONNECTIONS + 1, 1).contains("expected 1 to 60000 users, saw 60001"));
+    assert!(of(1, MOST_CONNECTIONS + 1).contains("expected 1 to 60000 connections, saw 60001"));
+}
+
+#[test]
+fn a_window_lies_within_the_load() {
+    let of = |threshold: &str| {
+        let load = "{arrival: {open: {rate: 50/s}}, mix: {access: 1}, stages: [{hold: 4s}, {hold: 6s}]}";
+        load_of(load, &format!("[{threshold}]"))
+    };
+    assert_eq!(of("response.p99 from 2500ms to 10s < 1s"), "");
+    assert!(of("response.p99 from 10s < 1s").contains("the window begins 10s in, and the load lasts 10s"));
+    assert!(of("response.p99 to 11s < 1s").contains("the window ends 11s in"));
+}
+
 #[test]
 fn a_billion_laughs_are_refused_at_once() {
     let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();

@@ -176,6 +176,9 @@ pub enum FailOn {
     Should,
 }
 
+/// Connections and users that one load may have at most: two descriptors each would exhaust a common limit.
+pub const MOST_CONNECTIONS: u32 = 60_000;
+
 /// Weighted operations plus an arrival model.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -183,7 +186,7 @@ pub struct Workload {
     /// Open or closed. Left out where `rates` says it all.
     #[serde(default = "default_arrival")]
     pub arrival: Arrival,
-    /// Durations and ramps, in order; one hold of 10 s if absent.
+    /// Durations and ramps, in order; one hold of 10 s if absent. A closed model has no rate that could change: it only holds.
     #[serde(default = "default_stages")]
     pub stages: Vec<Stage>,
     /// Weight by operation. Left out where `rates` says it all.
@@ -192,7 +195,7 @@ pub struct Workload {
     /// Instead of `arrival` and `mix`: arrivals per second of each operation, independent of each other (Poisson).
     #[serde(default)]
     pub rates: IndexMap<String, Rate>,
-    /// Searches instead of driving one rate: below `arrival.open.rate`, each try as long as the stages, held to the
+    /// Searches instead of driving one rate: below `arrival.open.rate`, each try a hold as long as the stages, held to the
     /// scenario's thresholds.
     #[serde(default)]
     pub find: Option<Find>,

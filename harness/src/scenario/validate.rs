@@ -7,7 +7,7 @@ use globset::Glob;
 use super::diagnostic::{Diagnostic, Diagnostics, Place, listed, suggestion};
 use super::parse::{Kind, Node};
 use super::threshold::Threshold;
-use super::types::{Arrival, Link, Scenario, Stage, Topology, Workload};
+use super::types::{Arrival, Link, MOST_CONNECTIONS, Scenario, Stage, Topology, Workload};
 
 /// What the rest of the program knows by name, for the parts of a scenario that name something.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +35,6 @@ pub struct LinkWord {
     pub settings: Vec<String>,
 }
 
-/// Most users of a closed model; each has a connection.
-const MAX_USERS: u32 = 100_000;
 /// Most that a spike multiplies the rate by.
 const MAX_SPIKE: f64 = 1000.0;
 /// Shortest period of a wave: shorter ones are a rate, not a wave.
@@ -273,10 +271,10 @@ impl Look<'_> {
     fn load(&mut self, scenario: &Scenario, vocabulary: &Vocabulary) {
         let Some(load) = &scenario.load else { return };
         match &load.arrival {
-            Arrival::Closed(closed) if closed.users == 0 || closed.users > MAX_USERS => {
+            Arrival::Closed(closed) if closed.users == 0 || closed.users > MOST_CONNECTIONS => {
                 self.add(
                     self.value(&["load", "arrival", "closed", "users"]),
-                    format!("expected 1 to {MAX_USERS} users, saw {}", closed.users),
+                    format!("expected 1 to {MOST_CONNECTIONS} users, saw {}", closed.users),
                     None,
                 );
             }
@@ -329,6 +327,25 @@ impl Look<'_> {
                 self.add(self.value(&["load", "stages", &at]), "expected a stage that lasts, saw 0s", None);
             }
             total = total.saturating_add(stage.lasts());
+            let closed = matches!(load.arrival, Arrival::Closed(_)) && load.rates.is_empty();
+            let shape = match stage {
+                Stage::Hold(_) => None,
+                Stage::Ramp(_) => Some("ramp"),
+                Stage::Spike(_) => Some("spike"),
+                Stage::Sine(_) => Some("sine"),
+            };
+            if let Some(shape) = shape.filter(|_| closed || load.find.is_some()) {
+                let (why, hint) = if closed {
+                    (
+                        "a closed model has no rate that it could change",
+                        "`hold` here, or `arrival: {open: {rate: 500/s}}`",
+                    )
+                } else {
+                    ("each try of a search holds one rate", "`stages: [{hold: 10s}]` says how long")
+                };
+                let place = self.value(&["load", "stages", &at]);
+                self.add(place, format!("`{shape}` has no meaning here: {why}"), Some(hint.into()));
+            }
             match stage {
                 Stage::Spike(spike) if !(spike.height > 0.0 && spike.height <= MAX_SPIKE) => self.add(
                     self.value(&["load", "stages", &at, "spike", "height"]),
@@ -372,8 +389,9 @@ impl Look<'_> {
             let hint = Some("they stand beside the load, and must not become it".to_owned());
             self.add(place, format!("expected at most 20% control operations, saw {}", load.control), hint);
         }
-        if load.connections == Some(0) {
-            self.add(self.value(&["load", "connections"]), "expected at least one connection, saw 0", None);
+        if let Some(connections) = load.connections.filter(|n| !(1..=MOST_CONNECTIONS).contains(n)) {
+            let place = self.value(&["load", "connections"]);
+            self.add(place, format!("expected 1 to {MOST_CONNECTIONS} connections, saw {connections}"), None);
         }
         if let Some(streams) = load.streams.filter(|n| !(1..=MAX_STREAMS).contains(n)) {
             let place = self.value(&["load", "streams"]);
@@ -459,12 +477,28 @@ impl Look<'_> {
                     suggestion(operation, &names),
                 );
             }
-            if scenario.load.is_none() {
-                self.add(place, "expected a `load` that the threshold is held to, saw none", None);
+            match &scenario.load {
+                None => self.add(place, "expected a `load` that the threshold is held to, saw none", None),
+                Some(load) => self.window(&threshold, load, place),
             }
             parsed.push(threshold);
         }
         parsed
+    }
+
+    /// A window has to lie in the time that is recorded.
+    fn window(&mut self, threshold: &Threshold, load: &Workload, place: Place) {
+        let Some(window) = &threshold.window else { return };
+        let lasts: std::time::Duration = load.stages.iter().map(Stage::lasts).sum();
+        let time = humantime::format_duration;
+        if window.from >= lasts {
+            let hint = Some("times of a window count from the end of the warm-up".to_owned());
+            let message = format!("the window begins {} in, and the load lasts {}", time(window.from), time(lasts));
+            self.add(place, message, hint);
+        } else if let Some(to) = window.to.filter(|to| *to > lasts) {
+            let message = format!("the window ends {} in, and the load lasts {}", time(to), time(lasts));
+            self.doubt(place, message, Some("leave `to` out where it ends with the load".into()));
+        }
     }
 
     fn compare(&mut self, scenario: &Scenario, _thresholds: &[Threshold]) {

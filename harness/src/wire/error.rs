@@ -53,7 +53,8 @@ pub enum WireError {
     /// The deadline passed.
     #[error("no {what} within {}", crate::units::Nanos::from(*.after))]
     Timeout {
-        /// What was waited for: `connection`, `handshake`, `reply`, `room to send`.
+        /// What was waited for: `connection`, `handshake`, `reply`, `end of the reply's head`, `end of the reply's body`,
+        /// `room to send`.
         what: &'static str,
         /// The deadline.
         after: Duration,
@@ -65,9 +66,9 @@ pub enum WireError {
     #[error("expected an HTTP/1.1 reply, saw {0}")]
     Protocol(String),
     /// The reply is larger than we are willing to hold.
-    #[error("the reply's {what} exceeds {limit} bytes")]
+    #[error("{}", too_large(what, *limit))]
     TooLarge {
-        /// `head`, `body`, `headers`, `chunk line`, `trailers`.
+        /// `head`, `body`, `headers`, `interim replies`, `interim head`, `chunk line`, `trailers`.
         what: &'static str,
         /// The limit, in bytes (for `headers` and `interim replies`: how many).
         limit: usize,
@@ -80,6 +81,14 @@ pub enum WireError {
         /// The kernel's answer.
         reason: String,
     },
+}
+
+/// Headers and interim replies are counted, the rest is measured.
+fn too_large(what: &str, limit: usize) -> String {
+    match what {
+        "headers" | "interim replies" => format!("the reply has more than {limit} {what}"),
+        _ => format!("the reply's {what} exceeds {limit} bytes"),
+    }
 }
 
 impl WireError {
@@ -156,5 +165,18 @@ impl WireError {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => WireError::Timeout { what, after },
             _ => WireError::Local { what: "use the connection", reason: error.to_string() },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_not_told_in_bytes() {
+        let told = |what, limit| WireError::TooLarge { what, limit }.to_string();
+        assert_eq!(told("interim replies", 16), "the reply has more than 16 interim replies");
+        assert_eq!(told("headers", 64), "the reply has more than 64 headers");
+        assert_eq!(told("interim head", 65_536), "the reply's interim head exceeds 65536 bytes");
     }
 }

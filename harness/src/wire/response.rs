@@ -164,6 +164,15 @@ impl ResponseParser {
         }
     }
 
+    /// What a reply that never ends keeps us waiting for.
+    pub fn awaits(&self) -> &'static str {
+        match self.state {
+            State::Head if !self.has_begun() => "reply",
+            State::Head => "end of the reply's head",
+            _ => "end of the reply's body",
+        }
+    }
+
     /// The final status; 0 before the head is complete.
     pub fn status(&self) -> u16 {
         self.status
@@ -307,7 +316,7 @@ impl ResponseParser {
                 return Err(WireError::TooLarge { what: "interim replies", limit: self.limits.interim as usize });
             }
             if self.interim_bytes > self.limits.head {
-                return Err(WireError::TooLarge { what: "interim replies", limit: self.limits.head });
+                return Err(WireError::TooLarge { what: "interim head", limit: self.limits.head });
             }
             self.head.clear();
             return Ok(());

@@ -67,6 +67,8 @@ pub struct SelfTest {
 /// How late.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct LagRecord {
+    /// Samples.
+    pub n: u64,
     /// Median.
     pub p50_ns: u64,
     /// 99th percentile.
@@ -130,7 +132,7 @@ pub fn selftest(options: &SelfTestOptions<'_>) -> Result<SelfTest, LoadError> {
 
 impl LagRecord {
     fn of(h: &Histogram<u64>) -> LagRecord {
-        LagRecord { p50_ns: h.value_at_quantile(0.5), p99_ns: h.value_at_quantile(0.99) }
+        LagRecord { n: h.len(), p50_ns: h.value_at_quantile(0.5), p99_ns: h.value_at_quantile(0.99) }
     }
 }
 
@@ -198,8 +200,8 @@ impl Bench<'_> {
         let shape = Shape { rate: LAG_RATE, seconds, connections: CONNECTIONS, idle, warmup: 0.2 };
         let driven = self.drive(&server, shape)?;
         let operation = &driven.record.operations[0];
-        let lag = LagRecord { p50_ns: operation.lag.p50_ns, p99_ns: operation.lag.p99_ns };
-        let floor = LagRecord { p50_ns: operation.service.p50_ns, p99_ns: operation.service.p99_ns };
+        let of = |h: &crate::record::HistogramRecord| LagRecord { n: h.n, p50_ns: h.p50_ns, p99_ns: h.p99_ns };
+        let (lag, floor) = (of(&operation.lag), of(&operation.service));
         (self.options.on_step)(&format!("the highest rate, idle policy {name}"));
         let (highest_per_s, limited_by) = self.highest(&server, idle, seconds / 2.0)?;
         Ok(PolicyRecord { idle: name.to_owned(), rate_per_s: LAG_RATE, lag, floor, highest_per_s, limited_by })
@@ -264,7 +266,6 @@ fn drive_known(
         model: Model::Open(Pacer::new(shape.rate, Process::Constant, warmup, &stages, 42)),
         words: format!("open {} constant", Rate(shape.rate)),
         open: true,
-        full_speed: false,
         warmup,
         duration: Nanos::from_secs_f64(shape.seconds),
         connections: shape.connections,
@@ -277,6 +278,7 @@ fn drive_known(
         streams: 1,
         sample: 0,
         control: 0.0,
+        windows: Vec::new(),
     };
     let plan = Plan {
         scripts: vec![Script::fixed("get", REQUEST, 200)],

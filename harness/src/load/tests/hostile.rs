@@ -79,6 +79,42 @@ fn what_a_server_does_wrong_is_counted_by_kind() {
 }
 
 #[test]
+fn a_timeout_says_what_was_waited_for() {
+    let told = |bytes: &str, then: Then| {
+        let url = server(bytes.as_bytes().to_vec(), then);
+        let driven = driven(&url, Setup { timeout: Nanos(200_000_000), ..setup(closed(1), 0.5, 1) });
+        driven.record.operations[0].errors[0].example.clone().unwrap()
+    };
+    assert!(told("", Then::Stall).contains("no reply within"));
+    assert!(told(HEAD, Then::Stall).contains("no end of the reply's head within"));
+    let half = format!("{HEAD}Content-Length: 100\r\n\r\nhalf");
+    assert!(told(&half, Then::Stall).contains("no end of the reply's body within"));
+}
+
+#[test]
+fn requests_that_are_sent_again_off_the_record_are_told() {
+    let url = serve(|asked| Act { silent: asked.nth == 3, ..ok() });
+    let record = driven(&url, unhurried(200.0, 1.0, 2)).record;
+    assert!(record.sent_again >= 10 && record.opened >= record.sent_again, "{} {}", record.sent_again, record.opened);
+    assert!(record.certificate.doubts.iter().any(|d| d.contains("were sent again")), "{:?}", record.certificate);
+}
+
+#[test]
+fn users_for_whom_nothing_is_ever_free_void_the_load() {
+    // One connection that is held for longer than the load lasts, and five users.
+    let url = serve(|_| Act { wait: Duration::from_secs(3), ..ok() });
+    let driven = driven(&url, Setup { timeout: Nanos(200_000_000), ..setup(closed(5), 0.3, 1) });
+    adds_up(&driven);
+    let void = &driven.record.certificate.void;
+    assert!(void.iter().any(|v| v.contains("of 5 users never sent a request")), "{void:?}");
+    assert!(driven.record.accounting.unsent >= 3, "{:?}", driven.record.accounting);
+    // Where each has its connection the target is what limits.
+    let quick = serve(|_| Act { wait: Duration::from_millis(5), ..ok() });
+    let certificate = super::driven(&quick, setup(closed(2), 0.5, 2)).record.certificate;
+    assert_eq!((certificate.void.len(), certificate.bottleneck.as_deref()), (0, Some("target")), "{certificate:?}");
+}
+
+#[test]
 fn bytes_behind_the_body_are_no_failure_but_a_doubt() {
     let url = serve(|_| Act { body: "ok".into(), ..ok() });
     let extra = server(format!("{HEAD}Content-Length: 2\r\n\r\nok and more").into_bytes(), Then::Stall);

@@ -124,3 +124,70 @@ fn a_server_that_speaks_no_http2_is_an_error_before_anything_is_planned() {
         Ok(driven) => assert!(driven.record.accounting.completed == 0 && driven.record.accounting.planned > 0),
     }
 }
+
+#[test]
+fn what_is_no_http2_is_counted_as_protocol_and_not_as_reset() {
+    let url = serve(|_| ok());
+    if let Ok(driven) = drive_fixed(&url, over_h2(setup(closed(2), 0.5, 1), 4), &AtomicBool::new(false)) {
+        adds_up(&driven);
+        let kinds = kinds(&driven);
+        assert!(kinds.contains_key("protocol") && !kinds.contains_key("reset"), "{kinds:?}");
+    }
+}
+
+/// A server of the library whose body never ends: a piece every few milliseconds.
+fn serve_endless() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((tcp, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let Ok(mut connection) = h2::server::handshake(tcp).await else { return };
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        tokio::spawn(async move {
+                            let head = http::Response::builder().status(200).body(()).unwrap();
+                            let Ok(mut body) = respond.send_response(head, false) else { return };
+                            while body.send_data(Bytes::from_static(&[b'x'; 1000]), false).is_ok() {
+                                tokio::time::sleep(Duration::from_millis(5)).await;
+                            }
+                        });
+                    }
+                });
+            }
+        });
+    });
+    addr
+}
+
+#[test]
+fn a_body_over_http2_is_read_up_to_its_limit() {
+    let addr = serve_endless();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refused = tokio::task::LocalSet::new().block_on(&runtime, async move {
+        let mut opened = crate::load::streams::open(addr, None, Duration::from_secs(5)).await.unwrap();
+        let request = http::Request::get("http://a.test/").body(()).unwrap();
+        let (reply, _) = opened.sender.send_request(request, true).unwrap();
+        crate::load::streams::receive(reply, std::rc::Rc::new(std::cell::Cell::new(Nanos(0))), 4500).await
+    });
+    let told = match refused {
+        Err(crate::load::streams::Broken::Wire(error)) => format!("{}: {error}", error.kind()),
+        Err(crate::load::streams::Broken::Stream(error)) => error.to_string(),
+        Ok(_) => "a whole reply".into(),
+    };
+    assert_eq!(told, "too-large: the reply's body exceeds 4500 bytes");
+}
+
+#[test]
+fn a_timeout_says_whether_the_head_had_come() {
+    let told = |url: &str| {
+        let late = Setup { timeout: Nanos(200_000_000), ..over_h2(setup(closed(1), 0.5, 1), 1) };
+        let driven = driven(url, late);
+        driven.record.operations[0].errors[0].example.clone().unwrap()
+    };
+    assert!(told(&serve_h2(usize::MAX, |_| Reply::Never)).contains("no reply within"));
+    assert!(told(&format!("http://{}", serve_endless())).contains("no end of the reply's body within"));
+}

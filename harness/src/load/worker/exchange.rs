@@ -166,8 +166,13 @@ impl Worker<'_> {
             if flight.wire + self.shared.timeout > now {
                 break;
             }
-            let error = WireError::Timeout { what: "reply", after: self.shared.timeout.duration() };
-            self.wire_failure(c, error);
+            let conn = &self.conns[c as usize];
+            let what = match conn.state {
+                State::Connecting => "connection",
+                State::Handshaking => "handshake",
+                _ => conn.parser.awaits(),
+            };
+            self.wire_failure(c, WireError::Timeout { what, after: self.shared.timeout.duration() });
             any = true;
         }
         any

@@ -29,6 +29,13 @@ fn histogram(random: &mut Random, n: u64, median_ns: f64) -> Histogram<u64> {
     h
 }
 
+/// So many that were waited for five seconds.
+fn waited(n: u64) -> Histogram<u64> {
+    let mut h = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
+    h.record_n(5_000_000_000, n).unwrap();
+    h
+}
+
 fn operation(random: &mut Random, name: &str, n: u64, median_ns: f64, failed: u64) -> OperationRecord {
     let h = histogram(random, n, median_ns);
     let mut response = stats::summarise(&h, 0);
@@ -43,6 +50,7 @@ fn operation(random: &mut Random, name: &str, n: u64, median_ns: f64, failed: u6
             timed_out: 0,
             skipped: 0,
             in_flight,
+            unsent: 0,
         },
         errors: match failed {
             0 => Vec::new(),
@@ -59,6 +67,7 @@ fn operation(random: &mut Random, name: &str, n: u64, median_ns: f64, failed: u6
             "first-byte".to_owned(),
             stats::summarise(&histogram(random, n, median_ns * 0.9), 0),
         )]),
+        unended: UnendedRecord { response: stats::summarise(&waited(in_flight), 0), ..UnendedRecord::default() },
     }
 }
 
@@ -82,12 +91,19 @@ fn load(random: &mut Random, topology: &str, hop_ns: f64, failed: u64) -> LoadRe
             seconds.push(SecondRecord {
                 second,
                 operation: name.to_owned(),
+                planned: None,
+                ended: None,
+                timed_out: 0,
+                unended: 0,
                 completed: h.len() + (uniform(random) * 6.0) as u64,
                 failed: if second == 12 && name == "access" { failed } else { 0 },
                 response_p50_ns: Some(h.value_at_quantile(0.5)),
                 response_p99_ns: Some(h.value_at_quantile(0.99)),
                 response_max_ns: Some(h.max()),
                 service_p50_ns: Some(h.value_at_quantile(0.5)),
+                service_p99_ns: None,
+                lag_p50_ns: None,
+                lag_p99_ns: None,
             });
         }
     }
@@ -108,15 +124,20 @@ fn load(random: &mut Random, topology: &str, hop_ns: f64, failed: u64) -> LoadRe
             timed_out: 0,
             skipped: 0,
             in_flight: sum(|a| a.in_flight),
+            unsent: 0,
         },
         operations,
         seconds,
+        windows: Vec::new(),
+        sent_again: 0,
+        opened: 0,
         certificate: CertificateRecord {
             void: Vec::new(),
             doubts: match topology {
                 "nginx" => vec!["nginx and the token server shared core 1".to_owned()],
                 _ => Vec::new(),
             },
+            lag_n: 10_000,
             lag_p50_ns: 890,
             lag_p99_ns: 21_400,
             achieved: 0.9997,

@@ -1,0 +1,127 @@
+//! Where is it booked? What happens to a request, under the second in which it was planned; and the second given away.
+
+use super::{Due, Ledger};
+use crate::clock;
+use crate::load::flight::{Arrival, Flight, NONE};
+use crate::load::recorder::{Apart, IntervalSamples, TIMEOUT, What};
+use crate::load::script::Outcome;
+use crate::load::shared::Done;
+use crate::units::Nanos;
+
+impl Ledger<'_> {
+    /// Books what there is to say of an arrival under the second in which it was planned.
+    pub(super) fn note(&mut self, arrival: &Arrival, what: What, ns: u64) {
+        if !arrival.recorded {
+            return;
+        }
+        if !self.second_is_cut && arrival.planned >= self.second_from && arrival.planned < self.next_second {
+            self.interval.operations[usize::from(arrival.operation)].note(what, ns);
+        } else {
+            let at = arrival.planned.since(self.recording);
+            self.interval.apart.push(Apart { at, operation: arrival.operation, what, ns });
+        }
+    }
+
+    /// A request was written at `now`: its lag, and that it was sent.
+    pub fn sent(&mut self, arrival: &Arrival, now: Nanos) {
+        if arrival.user != NONE
+            && let Some(started) = self.started.get_mut(arrival.user as usize / self.shared.loops)
+        {
+            *started = true;
+        }
+        if arrival.recorded && now < self.ends {
+            self.done.sent += 1;
+        }
+        // Lag is ours; what a queued request waited for a connection is not.
+        if arrival.queued {
+            self.note(arrival, What::Lag, arrival.released.since(arrival.planned).0);
+            self.note(arrival, What::Queue, now.since(arrival.released).0);
+        } else {
+            self.note(arrival, What::Lag, now.since(arrival.planned).0);
+        }
+    }
+
+    pub(super) fn record(&mut self, flight: &Flight, done: Nanos, outcome: Outcome) {
+        let arrival = &flight.arrival;
+        self.ended[usize::from(outcome != Outcome::Completed)] += u64::from(arrival.recorded);
+        let response = done.since(arrival.planned).0;
+        let service = done.since(flight.wire).0;
+        match outcome {
+            Outcome::Completed => {
+                self.note(arrival, What::Completed, response);
+                self.note(arrival, What::Service, service);
+                self.note(arrival, What::FirstByte, flight.first_byte.since(flight.wire).0);
+            }
+            Outcome::Failed(failure) => {
+                self.note(arrival, What::Failed(failure), response);
+                if failure == TIMEOUT {
+                    self.note(arrival, What::GivenUp, service);
+                    if flight.first_byte.0 > 0 {
+                        self.note(arrival, What::FirstByte, flight.first_byte.since(flight.wire).0);
+                    }
+                }
+            }
+        }
+        if let Some(took) = flight.connect {
+            self.note(arrival, What::Connect, took.0);
+        }
+        if let Some(took) = flight.tls {
+            self.note(arrival, What::Tls, took.0);
+        }
+    }
+
+    /// Begins to fill a second.
+    pub(super) fn begin_second(&mut self, second: u32) {
+        self.second_from = self.recording + Nanos(u64::from(second) * 1_000_000_000);
+        self.next_second = self.second_from + Nanos(1_000_000_000);
+        self.second_is_cut = self.shared.cut_seconds.contains(&second);
+        self.interval.second = second;
+    }
+
+    /// Gives the filled interval away and goes on with an empty one.
+    pub fn hand_over(&mut self, now: Nanos) {
+        let empty = match self.lines.empty.try_recv() {
+            Ok(empty) => empty,
+            // The collector is late: rather a new one than a wait.
+            Err(_) => match IntervalSamples::new(self.shared.scripts.len()) {
+                Ok(new) => Box::new(new),
+                Err(_) => return,
+            },
+        };
+        let next = (now.since(self.recording).0 / 1_000_000_000) as u32;
+        let mut full = std::mem::replace(&mut self.interval, empty);
+        full.next = next;
+        self.begin_second(next);
+        let _ = self.lines.full.send((self.index, full));
+    }
+
+    /// Counts what is unfinished (`flying` is still on its way) and gives the last interval away.
+    pub fn close(mut self, flying: &[Flight]) -> Done {
+        self.hand_marks_over();
+        let (ends, now) = (self.ends, clock::mono());
+        for flight in flying {
+            self.note(&flight.arrival, What::InFlight, now.since(flight.arrival.planned).0);
+            self.note(&flight.arrival, What::GivenUp, now.since(flight.wire).0);
+        }
+        for arrival in std::mem::take(&mut self.ring) {
+            self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
+        }
+        // What the plan held and the loop never came to.
+        if matches!(self.due, Due::Open { .. }) {
+            while let Some(arrival) = self.next_due(ends) {
+                self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
+            }
+        }
+        for session in &mut self.sessions.list {
+            session.ended |= session.locked;
+            session.locked = false;
+        }
+        self.done.never_started = self.started.iter().filter(|started| !**started).count() as u64;
+        self.interval.next = u32::MAX;
+        let empty = Box::new(IntervalSamples { second: 0, next: 0, operations: Vec::new(), apart: Vec::new() });
+        let last = std::mem::replace(&mut self.interval, empty);
+        let _ = self.lines.full.send((self.index, last));
+        self.done.sessions = self.sessions;
+        self.done
+    }
+}
