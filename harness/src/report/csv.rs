@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::{Report, words};
 use crate::record::{Accounting, HistogramRecord};
 
-/// Writes the table. `value`, `low` and `high` are in the unit that ends the metric's name.
+/// Writes the table. `value`, `low` and `high` are in the unit that ends the metric's name. What requests could still move
+/// that did not end is `censored`: it is at least `low`, and `high` is `inf`.
 pub fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     let run = report.run;
     let mut table = Table { out };
@@ -80,6 +81,7 @@ impl Table<'_> {
             ("timed_out", a.timed_out),
             ("skipped", a.skipped),
             ("in_flight", a.in_flight),
+            ("unsent", a.unsent),
         ];
         for (metric, value) in rows {
             self.line(&["load", topology, operation, metric, &value.to_string(), "", "", "", verdict])?;
@@ -107,13 +109,18 @@ impl Table<'_> {
             ("p99", printed(0.99, h.p99_ns)),
             ("p99.9", h.p999_ns),
         ];
-        for (name, value) in ends.into_iter().chain(quantiles) {
+        let known = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("max", 100.0), ("mean", 100.0)];
+        let mean = h.mean_ns.round() as u64;
+        for (name, value) in ends.into_iter().chain(quantiles).chain([("mean", Some(mean))]) {
             let Some(value) = value else { continue };
-            let metric = format!("{clock}_{name}_ns");
-            self.line(&["load", topology, operation, &metric, &value.to_string(), "", "", &n, verdict])?;
+            let (metric, value) = (format!("{clock}_{name}_ns"), value.to_string());
+            let percentile = known.iter().find(|(known, _)| *known == name).map(|(_, percentile)| *percentile);
+            let open = percentile.is_some_and(|percentile| words::is_censored(h, percentile));
+            let (low, high) = if open { (value.as_str(), "inf") } else { ("", "") };
+            let verdict = if open && verdict.is_empty() { "censored" } else { verdict };
+            self.line(&["load", topology, operation, &metric, &value, low, high, &n, verdict])?;
         }
-        let mean = format!("{:.0}", h.mean_ns);
-        self.line(&["load", topology, operation, &format!("{clock}_mean_ns"), &mean, "", "", &n, verdict])
+        Ok(())
     }
 }
 

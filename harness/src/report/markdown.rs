@@ -158,7 +158,7 @@ fn loads(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
             let h = &o.response;
             let q = |q| words::quantile_of(h, q);
             let void = if load.certificate.is_void() { " (void)" } else { "" };
-            let max = if h.n == 0 { "-".to_owned() } else { words::time(h.max_ns as f64) };
+            let max = words::largest(h);
             let failed = o.accounting.failed + o.accounting.timed_out;
             writeln!(
                 out,
@@ -221,7 +221,7 @@ fn thresholds(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
             "| `{}` | {} | {} | {} |",
             t.expression.replace('|', "\\|"),
             text(&t.topology),
-            text(t.observed.as_deref().or(t.reason.as_deref()).unwrap_or("-")),
+            text(&words::seen(t)),
             words::threshold(t.outcome)
         )?;
     }

@@ -89,7 +89,11 @@ fn families<'a>(report: &Report<'_>) -> Vec<Family<'a>> {
     }
 
     let mut requests = family("assay_load_requests", "", "planned arrivals by what became of them");
-    let mut times = family("assay_load_seconds", "seconds", "quantiles of response time, service time and lag");
+    let mut times = family(
+        "assay_load_seconds",
+        "seconds",
+        "quantiles of response time, service time and lag; at_least: requests that did not end could still move it",
+    );
     let mut void = family("assay_load_void", "", "1 where no verdict may be drawn from the load");
     for load in &run.loads {
         let at = || vec![scenario(), ("topology", load.topology.clone())];
@@ -102,6 +106,7 @@ fn families<'a>(report: &Report<'_>) -> Vec<Family<'a>> {
                 ("timed_out", a.timed_out),
                 ("skipped", a.skipped),
                 ("in_flight", a.in_flight),
+                ("unsent", a.unsent),
             ];
             for (outcome, n) in outcomes {
                 let mut labels = at();
@@ -109,13 +114,16 @@ fn families<'a>(report: &Report<'_>) -> Vec<Family<'a>> {
                 requests.samples.push((labels, n as f64));
             }
             for (clock, h) in [("response", &o.response), ("service", &o.service), ("lag", &o.lag)] {
-                for (quantile, ns) in quantiles(h) {
+                for (quantile, q, ns) in quantiles(h) {
                     let mut labels = at();
                     labels.extend([
                         ("operation", o.operation.clone()),
                         ("clock", clock.to_owned()),
                         ("quantile", quantile.to_owned()),
                     ]);
+                    if words::is_censored(h, q * 100.0) {
+                        labels.push(("bound", "at_least".to_owned()));
+                    }
                     times.samples.push((labels, ns as f64 / 1e9));
                 }
             }
@@ -156,7 +164,7 @@ fn families<'a>(report: &Report<'_>) -> Vec<Family<'a>> {
     vec![info, exit, seconds, checks, check, requests, times, void, difference, throughput, thresholds]
 }
 
-fn quantiles(h: &HistogramRecord) -> Vec<(&'static str, u64)> {
+fn quantiles(h: &HistogramRecord) -> Vec<(&'static str, f64, u64)> {
     [
         ("0.5", 0.5, Some(h.p50_ns)),
         ("0.9", 0.9, Some(h.p90_ns)),
@@ -165,6 +173,6 @@ fn quantiles(h: &HistogramRecord) -> Vec<(&'static str, u64)> {
     ]
     .into_iter()
     .filter(|(_, q, _)| h.n > 0 && crate::stats::printable(h.n, *q))
-    .filter_map(|(name, _, ns)| Some((name, ns?)))
+    .filter_map(|(name, q, ns)| Some((name, q, ns?)))
     .collect()
 }

@@ -254,7 +254,7 @@ fn loads(report: &Report<'_>, paint: Paint, out: &mut String) {
             let failed = o.accounting.failed + o.accounting.timed_out;
             let name = if i == 0 { operation } else { "" };
             let void = if load.certificate.is_void() { " void" } else { "" };
-            let max = if h.n == 0 { "-".to_owned() } else { words::time(h.max_ns as f64) };
+            let max = words::largest(h);
             let mut cells = vec![name.to_owned(), format!("{}{void}", load.topology), words::count(h.n)];
             cells.extend([0.5, 0.9, 0.99, 0.999].map(|q| words::quantile_of(h, q)));
             cells.extend([max, words::count(failed)]);
@@ -270,8 +270,15 @@ fn loads(report: &Report<'_>, paint: Paint, out: &mut String) {
     table.write(out, 2, paint);
     for load in &report.run.loads {
         let c = &load.certificate;
+        let a = &load.accounting;
+        let limited = c.bottleneck.as_ref().map_or_else(String::new, |what| format!(", limited by {what}"));
+        let left: String = [(a.in_flight, "in flight"), (a.unsent, "never sent"), (a.skipped, "skipped")]
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!(", {} {what}", words::count(*n)))
+            .collect();
         let line = format!(
-            "{}: {}, {} of the plan sent by its end, lag p50 {} p99 {}, idle policy {}",
+            "{}: {}, {} of the plan sent by its end, lag p50 {} p99 {}, idle policy {}{limited}{left}",
             load.topology,
             load.model,
             words::share(c.achieved),
@@ -406,8 +413,7 @@ fn thresholds(report: &Report<'_>, paint: Paint, out: &mut String) {
     let _ = writeln!(out, "\n{}", paint.bold("Thresholds"));
     let mut table = Columns::new("llll");
     for t in &report.run.thresholds {
-        let seen = t.observed.as_deref().or(t.reason.as_deref()).unwrap_or("-");
-        let row = table.row([words::threshold(t.outcome), &t.expression, &t.topology, seen]);
+        let row = table.row([words::threshold(t.outcome), &t.expression, &t.topology, &words::seen(t)]);
         row[0].1 = Some(match t.outcome {
             ThresholdOutcome::Held => AnsiColor::Green.on_default(),
             ThresholdOutcome::Missed => AnsiColor::Red.on_default().bold(),

@@ -135,6 +135,8 @@ pub struct Curve<'a> {
     pub n: u64,
     /// `(1 / (1 - q), nanoseconds)`, only as far as ten samples lie above.
     pub points: Vec<(f64, f64)>,
+    /// From this `1 / (1 - q)` on requests that did not end could still move it: it is at least so much.
+    pub open_from: Option<f64>,
 }
 
 /// What a candidate costs against the baseline.
@@ -375,7 +377,8 @@ fn curve<'a>(name: &'a str, index: usize, record: &HistogramRecord, unreadable: 
         .chain([furthest])
         .map(|nines| (10f64.powf(nines), histogram.value_at_quantile(1.0 - 10f64.powf(-nines)) as f64))
         .collect();
-    Some(Curve { name, index, n, points })
+    let open_from = record.censored_from.map(|percentile| 1.0 / (1.0 - percentile / 100.0).max(1e-9));
+    Some(Curve { name, index, n, points, open_from })
 }
 
 fn spectra<'a>(report: &mut Report<'a>) -> Vec<Spectrum<'a>> {

@@ -1,7 +1,8 @@
 //! Which words and figures do all renderers share?
 
 use crate::record::{
-    Answer, Grade, HistogramRecord, Level, LoadFinding, LoadRecord, QuantileRecord, ThresholdOutcome, TopologyRecord,
+    Answer, Grade, HistogramRecord, Level, LoadFinding, LoadRecord, QuantileRecord, ThresholdOutcome, ThresholdRecord,
+    TopologyRecord,
 };
 use crate::stats;
 use crate::units::Nanos;
@@ -64,11 +65,28 @@ pub fn quantile_of(histogram: &HistogramRecord, quantile: f64) -> String {
     };
     match value {
         Some(ns) if histogram.n > 0 && stats::printable(histogram.n, quantile) => {
-            let censored = histogram.censored_from.is_some_and(|from| quantile * 100.0 >= from - 1e-9);
+            let censored = is_censored(histogram, quantile * 100.0);
             format!("{}{}", if censored { ">= " } else { "" }, Nanos(ns))
         }
         _ => "-".to_owned(),
     }
+}
+
+/// The largest value; `>=` where something did not end.
+pub fn largest(histogram: &HistogramRecord) -> String {
+    let sign = if is_censored(histogram, 100.0) { ">= " } else { "" };
+    if histogram.n == 0 { "-".to_owned() } else { format!("{sign}{}", Nanos(histogram.max_ns)) }
+}
+
+/// What was seen of a threshold's number and, where that decides nothing, why.
+pub fn seen(threshold: &ThresholdRecord) -> String {
+    let parts: Vec<&str> = [&threshold.observed, &threshold.reason].into_iter().filter_map(|p| p.as_deref()).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(": ") }
+}
+
+/// Whether requests that did not end could still move this percentile, 0 to 100: it is at least what it says.
+pub fn is_censored(histogram: &HistogramRecord, percentile: f64) -> bool {
+    histogram.censored_from.is_some_and(|from| percentile >= from - 1e-9)
 }
 
 /// Seconds with three digits, signed: `+1.25 s`.

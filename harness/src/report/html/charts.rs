@@ -93,18 +93,23 @@ pub fn spectrum(id: &str, subject: &str, curves: &[Curve<'_>]) -> Markup {
         .iter()
         .map(|c| {
             let end = c.points.last().map_or(0.0, |p| p.1);
-            format!("{}: up to {} with n = {}", c.name, words::time(end), words::count(c.n))
+            let open = c.open_from.filter(|from| c.points.last().is_some_and(|p| p.0 >= *from));
+            let open = open.map_or("", |_| ", its thin part at least (requests did not end)");
+            format!("{}: up to {} with n = {}{open}", c.name, words::time(end), words::count(c.n))
         })
         .collect();
     let content = html! {
         (y_axis(&frame, &y, &time_ticks(&y), "response time"))
         (x_axis(&frame, &x, &ticks, "percentile"))
         @for c in curves {
+            @let known = c.points.iter().take_while(|p| c.open_from.is_none_or(|from| p.0 < from)).count();
             @let points: Vec<(f64, f64)> = c.points.iter().map(|p| (x.at(p.0), y.at(p.1))).collect();
-            (line(&points, &class(c.index)))
+            (line(&points[..known], &class(c.index)))
+            @if known < points.len() { (line(&points[known.saturating_sub(1)..], &format!("{} thin", class(c.index)))) }
             @for (at, name) in [(2.0, "p50"), (10.0, "p90"), (100.0, "p99"), (1e3, "p99.9")] {
                 @if let Some(p) = c.points.iter().find(|p| p.0 >= at * 0.999) {
-                    (dot(x.at(at), y.at(p.1), 2.6, &class(c.index), &format!("{} {name}: {}", c.name, nice(words::time(p.1)))))
+                    @let least = if c.open_from.is_some_and(|from| at >= from * 0.999) { "at least " } else { "" };
+                    (dot(x.at(at), y.at(p.1), 2.6, &class(c.index), &format!("{} {name}: {least}{}", c.name, nice(words::time(p.1)))))
                 }
             }
         }
@@ -179,7 +184,7 @@ fn second_ticks(x: &Scale) -> Vec<(f64, String)> {
     x.ticks(6).into_iter().filter(|v| v.fract() == 0.0).map(|v| (v, format!("{v:.0}"))).collect()
 }
 
-/// Completed (or failed) requests in each second, all operations together.
+/// Requests that ended in each second, all operations together; or, of those that were planned in it, the failed ones.
 pub fn throughput(report: &Report<'_>, id: &str, errors: bool) -> Markup {
     let frame = Frame::chart(WIDTH, if errors { 200.0 } else { 240.0 });
     let all: Vec<(usize, BTreeMap<u32, u64>)> = report
@@ -189,7 +194,8 @@ pub fn throughput(report: &Report<'_>, id: &str, errors: bool) -> Markup {
         .map(|l| {
             let mut by_second = BTreeMap::new();
             for s in &l.seconds {
-                *by_second.entry(s.second).or_insert(0) += if errors { s.failed } else { s.completed };
+                let ended = s.ended.unwrap_or(s.completed + s.failed);
+                *by_second.entry(s.second).or_insert(0) += if errors { s.failed } else { ended };
             }
             (report.index(&l.topology), by_second)
         })
@@ -201,7 +207,7 @@ pub fn throughput(report: &Report<'_>, id: &str, errors: bool) -> Markup {
     let ticks: Vec<(f64, String)> =
         y.ticks(4).into_iter().filter(|v| v.fract() == 0.0).map(|v| (v, words::count(v as u64))).collect();
     let content = html! {
-        (y_axis(&frame, &y, &ticks, if errors { "failed per second" } else { "completed per second" }))
+        (y_axis(&frame, &y, &ticks, if errors { "failed per second" } else { "ended per second" }))
         (x_axis(&frame, &x, &second_ticks(&x), "seconds since recording began"))
         @for (index, seconds) in &all {
             @let points: Vec<(f64, f64)> = seconds.iter().map(|(s, n)| (x.at(f64::from(*s)), y.at(*n as f64))).collect();

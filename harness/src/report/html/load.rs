@@ -30,7 +30,7 @@ pub fn section(report: &Report<'_>) -> Option<Markup> {
                 }
                 @if many {
                     figure class="chart" {
-                        figcaption { "Response time of " b { (spectrum.operation) } " over time"
+                        figcaption { "Response time of " b { (spectrum.operation) } " by the second in which a request was due"
                             span class="quiet" { @if charts::seconds_carry_p99(report, spectrum.operation) { "each second's p50 (bold) and p99 (thin, dashed)" } @else { "lines: each second's p50 where it has 20 samples; dots: its slowest request" } } }
                         (charts::over_time(report, &format!("time-{i}"), spectrum.operation))
                         (charts::legend(report, spectrum.curves.iter().map(|k| k.name)))
@@ -39,14 +39,14 @@ pub fn section(report: &Report<'_>) -> Option<Markup> {
             }
             @if many {
                 figure class="chart" {
-                    figcaption { "Throughput" span class="quiet" { "completed requests in each second, all operations" } }
+                    figcaption { "Throughput" span class="quiet" { "requests that ended in each second, all operations" } }
                     (charts::throughput(report, "throughput", false))
                     (charts::legend(report, loads.iter().map(|l| l.topology.as_str())))
                 }
                 @let failed: u64 = loads.iter().flat_map(|l| &l.seconds).map(|s| s.failed).sum();
                 @if failed > 0 {
                     figure class="chart" {
-                        figcaption { "Errors" span class="quiet" { "failed or timed out in each second, all operations" } }
+                        figcaption { "Errors" span class="quiet" { "by the second in which they were planned: failed or timed out, all operations" } }
                         (charts::throughput(report, "errors", true))
                         (charts::legend(report, loads.iter().map(|l| l.topology.as_str())))
                     }
@@ -86,7 +86,7 @@ fn row(report: &Report<'_>, load: &LoadRecord, o: &OperationRecord, span: Option
                 @else if !load.certificate.doubts.is_empty() { " " (badge("doubt", "doubts")) } }
             td { (words::count(h.n)) }
             @for q in [0.5, 0.9, 0.99, 0.999] { td { (nice(words::quantile_of(h, q))) } }
-            td { @if h.n > 0 { (nice(words::time(h.max_ns as f64))) } @else { "\u{2013}" } }
+            td { @if h.n > 0 { (nice(words::largest(h))) } @else { "\u{2013}" } }
             td { (nice(words::quantile_of(&o.service, 0.5))) }
             td { (nice(words::quantile_of(&o.service, 0.99))) }
             td { @if failed == 0 { "0" } @else { b class="bad-text" { (words::count(failed)) } } }
@@ -113,6 +113,7 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                     "planned " b { (words::count(a.planned)) } " = completed " b { (words::count(a.completed)) } " + failed "
                     b { (words::count(a.failed)) } " + timed out " b { (words::count(a.timed_out)) } " + skipped "
                     b { (words::count(a.skipped)) } " + in flight at the end " b { (words::count(a.in_flight)) }
+                    @if a.unsent > 0 { " + never sent " b { (words::count(a.unsent)) } }
                     @if !a.adds_up() { " " (badge("broken", "does not add up")) }
                 }
                 dl class="facts" {
@@ -125,7 +126,8 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                     div { dt { "CPU pressure" } dd { (optional(c.pressure)) } }
                     div { dt { "ports in TIME_WAIT" } dd { (c.time_wait.map_or_else(|| "not known".to_owned(), words::count)) } }
                     @if let Some(ratio) = load.distinct_token_ratio { div { dt { "distinct tokens" } dd { (words::share(ratio)) } } }
-                    @if let Some(who) = &c.bottleneck { div { dt { "bottleneck" } dd { (who) } } }
+                    @if load.sent_again > 0 { div { dt { "sent again, connections opened" } dd { (words::count(load.sent_again)) ", " (words::count(load.opened)) } } }
+                    @if let Some(who) = &c.bottleneck { div { dt { "limited by" } dd { (who) } } }
                     @if let Some(hlog) = &load.hlog { div { dt { "interval log" } dd { code { (hlog) } } } }
                 }
                 (errors(load))

@@ -153,6 +153,30 @@ fn csv_keeps_its_columns() {
 }
 
 #[test]
+fn what_unended_requests_could_still_move_is_said_to_be_at_least() {
+    let mut run = sample::run();
+    let service = &mut run.loads[0].operations[3].service;
+    service.censored_from = Some(90.0);
+    let csv = rendered(&run, "csv");
+    let row = |metric: &str| csv.lines().find(|l| l.contains(&format!("bare,access,{metric},"))).unwrap().to_owned();
+    let cells = |metric: &str| row(metric).trim().split(',').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(cells("service_p50_ns")[5..], ["", "", "5000", ""]);
+    let p99 = cells("service_p99_ns");
+    assert_eq!((&p99[5], p99[6].as_str(), p99[8].as_str()), (&p99[4], "inf", "censored"));
+    assert_eq!(cells("service_max_ns")[8], "censored");
+    let metrics = rendered(&run, "openmetrics");
+    let line = |quantile: &str| {
+        let of = format!("operation=\"access\",clock=\"service\",quantile=\"{quantile}\"");
+        metrics.lines().find(|l| l.contains("topology=\"bare\"") && l.contains(&of)).unwrap().to_owned()
+    };
+    assert!(!line("0.5").contains("at_least") && line("0.99").contains("bound=\"at_least\""), "{}", line("0.99"));
+    let of_access = &mut run.loads[0].operations[3].response;
+    of_access.censored_from = Some(99.0);
+    let html = rendered(&run, "html");
+    assert!(html.contains("bare p99: at least"), "the spectrum says so too");
+}
+
+#[test]
 fn open_metrics_end_and_keep_families_together() {
     let text = rendered(&sample::run(), "openmetrics");
     assert!(text.ends_with("# EOF\n"));
