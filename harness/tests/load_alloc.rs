@@ -67,6 +67,7 @@ fn a_request_costs_no_allocation_after_warm_up() {
             control: Some(0.0),
             cpus: None,
             own_cpus: false,
+            neighbours: &[],
             redactor: &Redactor::new(false),
             on_progress: &|_| {},
             cancel: &cancel,

@@ -108,3 +108,34 @@ fn tokens_that_repeat_are_found() {
         scope.spawn(|| shows("copy-iat", &[], "refresh-basic"));
     });
 }
+
+#[test]
+fn several_loops_drive_one_load_and_never_more_than_there_are_cores() {
+    let several = |cores: u32| {
+        let mut load = load("1s");
+        (load["cores"], load["control"]) = (cores.into(), "0%".into());
+        driven(&[], &load)
+    };
+    let there = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+    let (record, code, text) = several(there);
+    let load = &record["loads"][0];
+    let workers = load["certificate"]["workers"].as_array().expect("workers");
+    assert_eq!(
+        (load["workers"].as_u64(), workers.len(), code),
+        (Some(there.into()), there as usize, Some(0)),
+        "{text}"
+    );
+    let sent: u64 = workers.iter().filter_map(|w| w["sent"].as_u64()).sum();
+    let count = |key: &str| load[key].as_u64().unwrap_or_default();
+    assert!(sent > 0 && sent <= count("planned") && count("completed") <= count("planned"), "{load}");
+    assert!(workers.iter().all(|w| w["sent"].as_u64() > Some(0) && w["processor"].is_u64()), "{workers:?}");
+    assert!(load["certificate"]["floor_p50_ns"].as_u64() > Some(0), "{load}");
+    assert!(load["certificate"]["doubts"].to_string().contains("processors are not known"), "{load}");
+    // Logs are told that sessions are prepared, and that they are ready.
+    assert!(text.contains("preparing 40 sessions") && text.contains("40 sessions are ready after"), "{text}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused =
+        assay(folder.path(), &["load", "--target", "http://127.0.0.1:9", "--profile", "reference", "--cores", "256"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(said(&refused).contains("for the generator, saw `cores: 256`"), "{}", said(&refused));
+}

@@ -83,6 +83,9 @@ pub struct RunArgs {
     /// Another seed than the scenario's
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Loops that drive the load, each on a core of its own, instead of the scenario's `cores`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub cores: Option<u32>,
 }
 
 /// Which server is meant, and how it is spoken to.
@@ -215,6 +218,9 @@ pub struct LoadShape {
     /// Connections held open
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub connections: Option<u32>,
+    /// Loops that drive, each on a core of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub cores: Option<u32>,
     /// How long to drive and record
     #[arg(long, value_name = "TIME")]
     pub duration: Option<Span>,

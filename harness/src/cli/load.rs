@@ -90,6 +90,7 @@ pub fn shaped(mut load: Workload, shape: &LoadShape, profile: &Profile) -> Resul
         load.stages = vec![Stage::Hold(duration)];
     }
     load.connections = shape.connections.or(load.connections);
+    load.cores = shape.cores.or(load.cores);
     load.warmup = shape.warmup.unwrap_or(load.warmup);
     load.seed = shape.seed.unwrap_or(load.seed);
     load.tokens.sessions = shape.sessions.unwrap_or(load.tokens.sessions);

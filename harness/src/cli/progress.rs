@@ -40,6 +40,8 @@ struct State {
     findings: BTreeMap<String, BTreeMap<[&'static str; 2], usize>>,
     /// When the last plain line about a load was written, of the drive's own clock.
     told: Nanos,
+    /// The same about sessions that are prepared; none before the first of them.
+    prepared: Option<Nanos>,
     /// In a comparison: the round.
     round: String,
     /// Checks that wait, with the seconds that a plain line last told.
@@ -98,6 +100,7 @@ impl Show {
                 state.step = format!("[{number}/{of}] {step}");
                 state.findings.clear();
                 state.told = Nanos(0);
+                state.prepared = None;
                 state.round.clear();
                 match &self.mode {
                     Mode::Bar(bar) => bar.set_prefix(state.step.clone()),
@@ -171,6 +174,24 @@ impl Show {
         }
     }
 
+    /// A log is told when sessions begin to be prepared, every few seconds, and how long it took.
+    fn preparing(&self, state: &mut State, elapsed: Nanos, (done, of): (u64, u64)) {
+        let first = state.prepared.is_none();
+        let last = done == of;
+        let due = state.prepared.is_some_and(|told| elapsed.since(told) >= Nanos::from(LINE_EVERY));
+        if !matches!(self.mode, Mode::Lines) || !(first || due || last) {
+            return;
+        }
+        if first {
+            self.line(&format!("  preparing {of} sessions"));
+        } else if last {
+            self.line(&format!("  {of} sessions are ready after {:.1} s", elapsed.as_secs_f64()));
+        } else {
+            self.line(&format!("  {done} of {of} sessions after {:.0} s", elapsed.as_secs_f64()));
+        }
+        state.prepared = Some(elapsed);
+    }
+
     fn load(&self, state: &mut State, p: &Progress) {
         // The clock of each try begins anew.
         if p.elapsed < state.told {
@@ -214,6 +235,9 @@ impl Show {
                 minutes(s.left.0.saturating_sub(p.elapsed.0))
             ),
         };
+        if let Phase::Preparing { done, of } = p.phase {
+            self.preparing(state, p.elapsed, (done, of));
+        }
         match self.mode {
             Mode::Bar(_) if state.round.is_empty() => self.now(text),
             Mode::Bar(_) => self.now(format!("{}: {text}", state.round)),

@@ -27,8 +27,9 @@ pub fn run(args: &RunArgs, global: &Global) -> Done {
         });
         scenario.compare = scenario.compare.filter(|c| args.topologies.contains(&c.baseline));
     }
-    if let (Some(seed), Some(load)) = (args.seed, scenario.load.as_mut()) {
-        load.seed = seed;
+    if let Some(load) = scenario.load.as_mut() {
+        load.seed = args.seed.unwrap_or(load.seed);
+        load.cores = args.cores.or(load.cores);
     }
     carry(
         &Errand {

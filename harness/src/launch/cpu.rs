@@ -13,43 +13,68 @@ pub struct CpuPlan {
 }
 
 impl CpuPlan {
-    /// The plan for processors 0 to `cores - 1`.
+    /// The plan for processors 0 to `cores - 1`, one of them for the generator.
     pub fn for_machine(cores: u32) -> CpuPlan {
         CpuPlan::among(&(0..cores.max(1)).collect::<Vec<_>>())
     }
 
-    /// The plan for the processors that this process may use.
+    /// The plan for the processors that this process may use, one of them for the generator.
     pub fn of_this_process() -> CpuPlan {
-        let allowed: Vec<u32> = rustix::thread::sched_getaffinity(None)
-            .map(|set| {
-                (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).map(|cpu| cpu as u32).collect()
-            })
-            .unwrap_or_default();
-        CpuPlan::among(&allowed)
+        CpuPlan::among(&allowed())
     }
 
-    /// The plan for these processors.
+    /// The plan for the processors that this process may use, so many of them for the generator.
+    ///
+    /// # Errors
+    /// Where there are fewer, in words for the user.
+    pub fn with_generators(cores: u32) -> Result<CpuPlan, String> {
+        CpuPlan::split(&allowed(), cores)
+    }
+
+    /// The plan for these processors, one of them for the generator.
     pub fn among(cpus: &[u32]) -> CpuPlan {
-        match cpus {
-            [] => CpuPlan { generator: vec![0], servers: vec![0], shared: true },
-            [only] => CpuPlan { generator: vec![*only], servers: vec![*only], shared: true },
-            [first, rest @ ..] => CpuPlan { generator: vec![*first], servers: rest.to_vec(), shared: rest.len() < 2 },
+        CpuPlan::split(cpus, 1).unwrap_or(CpuPlan { generator: vec![0], servers: vec![0], shared: true })
+    }
+
+    /// The plan for these processors: the first for the generator, the rest for servers and proxies; where nothing is
+    /// left, they share all of them.
+    ///
+    /// # Errors
+    /// Where there are fewer processors than that, in words for the user.
+    pub fn split(cpus: &[u32], generators: u32) -> Result<CpuPlan, String> {
+        let wanted = generators.max(1) as usize;
+        if wanted > cpus.len() {
+            return Err(format!(
+                "expected at most {} for the generator, saw `cores: {wanted}`: more are not there for this process; \
+                 hint: `nproc` counts them, and each loop needs one",
+                if cpus.len() == 1 { "1 core".to_owned() } else { format!("{} cores", cpus.len()) },
+            ));
         }
+        let (generator, rest) = cpus.split_at(wanted);
+        Ok(CpuPlan {
+            generator: generator.to_vec(),
+            servers: if rest.is_empty() { cpus.to_vec() } else { rest.to_vec() },
+            shared: rest.len() < 2,
+        })
     }
 
     /// One sentence for reports.
     pub fn describe(&self) -> String {
         let list = |cpus: &[u32]| cpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let processors = |cpus: &[u32]| format!("processor{} {}", if cpus.len() == 1 { "" } else { "s" }, list(cpus));
         if self.generator == self.servers {
-            return format!("generator, server and proxy share processor {}", list(&self.servers));
+            return format!("generator, server and proxy share {}", processors(&self.servers));
         }
         let together = if self.shared { " together" } else { "" };
-        format!(
-            "generator on processor {}, server and proxy{together} on {}",
-            list(&self.generator),
-            list(&self.servers)
-        )
+        format!("generator on {}, server and proxy{together} on {}", processors(&self.generator), list(&self.servers))
     }
+}
+
+/// The processors that this process may use.
+fn allowed() -> Vec<u32> {
+    let set = rustix::thread::sched_getaffinity(None);
+    let all = |set: rustix::thread::CpuSet| (0..rustix::thread::CpuSet::MAX_CPU).filter(move |cpu| set.is_set(*cpu));
+    set.map(|set| all(set).map(|cpu| cpu as u32).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -68,6 +93,17 @@ mod tests {
         check(1, &[0], &[0], true);
         check(2, &[0], &[1], true);
         check(4, &[0], &[1, 2, 3], false);
+    }
+
+    #[test]
+    fn the_generator_may_have_several_and_never_more_than_there_are() {
+        let split = |cpus: &[u32], cores| CpuPlan::split(cpus, cores).map(|p| (p.generator, p.servers, p.shared));
+        assert_eq!(split(&[0, 1, 2, 3], 2), Ok((vec![0, 1], vec![2, 3], false)));
+        assert_eq!(split(&[0, 1, 2], 2), Ok((vec![0, 1], vec![2], true)));
+        assert_eq!(split(&[4, 6], 2), Ok((vec![4, 6], vec![4, 6], true)));
+        let refused = split(&[4, 6], 3).unwrap_err();
+        assert!(refused.contains("at most 2 cores") && refused.contains("cores: 3"), "{refused}");
+        assert!(split(&[], 1).is_err());
     }
 
     #[test]

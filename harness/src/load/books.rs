@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::certificate::{ClosedModel, Machine, Observed, certify};
+use super::certificate::{ClosedModel, Observed, certify};
 use super::controls::Controlled;
 use super::drive::{Control, Driven, Seen, Setup};
+use super::machine::{Machine, Ports};
 use super::recorder::{Failure, IntervalSamples, OperationSamples, Samples};
 use super::shared::{Done, Live, Model, Shared};
 use super::thresholds::{Evidence, Judgement};
@@ -18,7 +19,7 @@ use super::{LoadError, Phase, Progress};
 use crate::clock;
 use crate::record::{
     Accounting, CertificateRecord, ControlsRecord, ErrorCount, LoadRecord, LoadWindow, OperationRecord, Redactor,
-    UnendedRecord,
+    UnendedRecord, WorkerRecord,
 };
 use crate::scenario::{Idle, Threshold};
 use crate::stats;
@@ -177,7 +178,7 @@ impl Books {
         };
         let empty = Histogram::new_with_bounds(1, 2, 3).ok();
         let whole = |h: &Option<Histogram<u64>>| h.clone().or(empty.clone());
-        let certificate = match (whole(&lag), whole(&response)) {
+        let mut certificate = match (whole(&lag), whole(&response)) {
             (Some(lag), Some(response)) => certify(
                 before,
                 after,
@@ -205,13 +206,16 @@ impl Books {
                     busy: done.iter().map(|d| d.busy).max().unwrap_or_default(),
                     cpu: Nanos(done.iter().map(|d| d.cpu.0).sum()),
                     ours: done.iter().find_map(|d| d.ours.as_deref()),
-                    shared_core: !setup.own_cpus,
+                    workers: workers(setup, done, recorded_s),
+                    neighbours: &setup.neighbours,
+                    ports: Ports::now(),
                     extra_bytes: done.iter().map(|d| d.extra_bytes).sum(),
                     rounds: done.iter().map(|d| d.sessions.rounds).sum(),
                 },
             ),
             _ => CertificateRecord::default(),
         };
+        certificate.notes = seen.notes;
         let mut found = seen.verified.found;
         found.merge(seen.controlled.found.clone());
         done.iter_mut().for_each(|d| found.merge(std::mem::take(&mut d.found)));
@@ -253,6 +257,17 @@ impl Books {
         let sums = self.names.iter().zip(&part.sums).enumerate();
         sums.map(|(i, (name, sum))| operation_record(name, i as u16, sum, done, redactor)).collect()
     }
+}
+
+/// The loops, one by one.
+fn workers(setup: &Setup, done: &[Done], recorded_s: f64) -> Vec<WorkerRecord> {
+    let one = |(done, cpu): (&Done, &Option<usize>)| WorkerRecord {
+        processor: cpu.map(|cpu| cpu as u32),
+        busy: if recorded_s > 0.0 { (done.busy.as_secs_f64() / recorded_s).min(1.0) } else { 0.0 },
+        cpu_s: done.cpu.as_secs_f64(),
+        sent: done.sent,
+    };
+    done.iter().zip(&setup.cpus).map(one).collect()
 }
 
 /// What is recorded of the control operations; nothing where there were to be none.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 
 use super::LoadError;
+use super::machine::{Machine, Ports};
 use crate::clock;
-use crate::record::{Accounting, CertificateRecord};
+use crate::record::{Accounting, CertificateRecord, WorkerRecord};
 use crate::stats;
 use crate::units::Nanos;
 use hdrhistogram::Histogram;
@@ -17,60 +18,12 @@ const ACHIEVED_AT_LEAST: f64 = 0.99;
 pub(super) const BUSY_AT_MOST: f64 = 0.85;
 /// A wall clock that moved further than this has stepped.
 const STEP_S: f64 = 0.2;
+/// More than this share of the time in which our control group was not let run is a doubt.
+const THROTTLED_AT_MOST: f64 = 0.001;
+/// More than this share of the outgoing ports in TIME_WAIT is a doubt: soon there are none left to connect from.
+const PORTS_AT_MOST: f64 = 0.5;
 /// Samples below which a median is in doubt.
 const FEW: u64 = 200;
-
-/// The machine's counters at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Machine {
-    at: Nanos,
-    /// Ticks of all processors: stolen, and all together.
-    steal: Option<(u64, u64)>,
-    /// Microseconds in which some task waited for a processor.
-    pressure_us: Option<u64>,
-    step_s: f64,
-}
-
-impl Machine {
-    /// When it was looked at.
-    pub fn at(&self) -> Nanos {
-        self.at
-    }
-
-    pub fn now() -> Machine {
-        Machine {
-            at: clock::mono(),
-            steal: read("/proc/stat").as_deref().and_then(steal),
-            pressure_us: read("/proc/pressure/cpu").as_deref().and_then(pressure),
-            step_s: clock::wall_step(),
-        }
-    }
-}
-
-fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok()
-}
-
-/// Stolen and all ticks of the first line of `/proc/stat`.
-fn steal(stat: &str) -> Option<(u64, u64)> {
-    let line = stat.lines().find(|l| l.starts_with("cpu "))?;
-    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; guest times are part of user.
-    Some((*ticks.get(7)?, ticks.iter().take(8).sum()))
-}
-
-/// `some ... total=` of `/proc/pressure/cpu`, in microseconds.
-fn pressure(text: &str) -> Option<u64> {
-    text.lines().find(|l| l.starts_with("some"))?.rsplit_once("total=")?.1.trim().parse().ok()
-}
-
-/// Ports in TIME_WAIT, by `/proc/net/sockstat`.
-fn time_wait() -> Option<u64> {
-    let text = read("/proc/net/sockstat")?;
-    let line = text.lines().find(|l| l.starts_with("TCP:"))?;
-    let mut words = line.split_whitespace().skip_while(|w| *w != "tw");
-    words.nth(1)?.parse().ok()
-}
 
 /// What a drive knows of itself.
 pub(crate) struct Observed<'a> {
@@ -85,7 +38,11 @@ pub(crate) struct Observed<'a> {
     pub busy: Nanos,
     pub cpu: Nanos,
     pub ours: Option<&'a str>,
-    pub shared_core: bool,
+    /// The loops, one by one.
+    pub workers: Vec<WorkerRecord>,
+    /// Who ran on the processors of the loops; none where they had them for themselves.
+    pub neighbours: &'a [String],
+    pub ports: Option<Ports>,
     pub extra_bytes: u64,
     /// Times a population that is to be used once had to begin again.
     pub rounds: u64,
@@ -138,6 +95,10 @@ pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) ->
         (Some(p0), Some(p1)) if wall_us > 0 => Some(share(p1.saturating_sub(p0), wall_us).min(1.0)),
         _ => None,
     };
+    let throttled = match (before.throttled_us, after.throttled_us) {
+        (Some(t0), Some(t1)) if wall_us > 0 => Some(share(t1.saturating_sub(t0), wall_us)),
+        _ => None,
+    };
     let mut c = CertificateRecord {
         lag_n: seen.lag.len(),
         lag_p50_ns: seen.lag.value_at_quantile(0.5),
@@ -147,7 +108,10 @@ pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) ->
         cpu_s: seen.cpu.as_secs_f64(),
         steal,
         pressure,
-        time_wait: time_wait(),
+        throttled,
+        time_wait: seen.ports.map(|ports| ports.time_wait),
+        ports: seen.ports.map(|ports| ports.range),
+        workers: seen.workers.clone(),
         ..CertificateRecord::default()
     };
     let percent = |x: f64| format!("{:.1} %", x * 100.0);
@@ -178,8 +142,16 @@ pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) ->
     if let Some(steal) = steal.filter(|s| *s > 0.01) {
         c.doubts.push(format!("the hypervisor took {} of the time", percent(steal)));
     }
-    if seen.shared_core {
-        c.doubts.push("the generator had no core of its own".to_owned());
+    if let Some(throttled) = throttled.filter(|share| *share > THROTTLED_AT_MOST) {
+        let part = percent(throttled);
+        c.doubts.push(format!("our control group had used up its quota of CPU and stood still for {part} of the time"));
+    }
+    c.doubts.extend(seen.neighbours.iter().cloned());
+    if let Some(ports) = seen.ports.filter(|ports| ports.waiting() > PORTS_AT_MOST) {
+        c.doubts.push(format!(
+            "{} of {} ports for outgoing connections were in TIME_WAIT: soon none is left to connect from, and a server that keeps connections open needs none",
+            ports.time_wait, ports.range
+        ));
     }
     if seen.response.len() < FEW {
         c.doubts.push(format!("only {} requests were completed", seen.response.len()));
@@ -237,7 +209,7 @@ mod tests {
     use super::*;
 
     fn machine() -> Machine {
-        Machine { at: Nanos(0), steal: Some((0, 100)), pressure_us: Some(0), step_s: 0.0 }
+        Machine { at: Nanos(0), steal: Some((0, 100)), pressure_us: Some(0), throttled_us: Some(0), step_s: 0.0 }
     }
 
     fn histogram(values: &[u64]) -> Histogram<u64> {
@@ -259,7 +231,9 @@ mod tests {
             busy: Nanos(1_000_000_000),
             cpu: Nanos(0),
             ours: None,
-            shared_core: false,
+            workers: Vec::new(),
+            neighbours: &[],
+            ports: None,
             extra_bytes: 0,
             rounds: 0,
             again: 0,
@@ -280,6 +254,37 @@ mod tests {
     }
 
     #[test]
+    fn a_control_group_that_stood_still_is_a_doubt() {
+        let (lag, response) = (histogram(&[1_000; 2000]), histogram(&[100_000; 2000]));
+        let seen = Observed {
+            open: true,
+            closed: None,
+            again: 0,
+            accounting: Accounting { planned: 2000, completed: 2000, ..Accounting::default() },
+            sent: 2000,
+            lag: &lag,
+            response: &response,
+            recorded_s: 10.0,
+            busy: Nanos(0),
+            cpu: Nanos(0),
+            ours: None,
+            workers: Vec::new(),
+            neighbours: &[],
+            ports: None,
+            extra_bytes: 0,
+            rounds: 0,
+        };
+        let certified = |throttled_us| {
+            let after = Machine { at: Nanos(10_000_000_000), throttled_us: Some(throttled_us), ..machine() };
+            certify(&machine(), &after, &seen)
+        };
+        let still = certified(500_000);
+        assert_eq!(still.throttled, Some(0.05));
+        assert!(still.doubts.iter().any(|d| d.contains("stood still for 5.0 % of the time")), "{:?}", still.doubts);
+        assert!(certified(0).doubts.is_empty());
+    }
+
+    #[test]
     fn every_rule_voids_alone() {
         check(|s| s.accounting.skipped = 1, "skipped", "");
         check(|s| s.sent = 1979, "only 99.0 %", "");
@@ -297,7 +302,10 @@ mod tests {
             (Box::leak(Box::new(a)), Box::leak(Box::new(b)));
         check(|s| s.lag = a, "", "lag p99");
         check(|s| s.response = b, "", "only 50 requests");
-        check(|s| s.shared_core = true, "", "core of its own");
+        let neighbours: &'static [String] = Box::leak(Box::new(["nginx shared processor 1".to_owned()]));
+        check(|s| s.neighbours = neighbours, "", "nginx shared processor 1");
+        check(|s| s.ports = Some(Ports { time_wait: 15_000, range: 28_232 }), "", "15000 of 28232 ports");
+        check(|s| s.ports = Some(Ports { time_wait: 12_000, range: 28_232 }), "", "");
         check(|s| s.rounds = 2, "", "ran out 2 times");
     }
 
@@ -346,13 +354,5 @@ mod tests {
             "",
         );
         check(|s| s.again = 12, "", "12 requests were sent again");
-    }
-
-    #[test]
-    fn the_counters_of_the_kernel_are_read() {
-        assert_eq!(steal("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 1 1 1 1 1 1 1\n"), Some((8, 36)));
-        assert_eq!(pressure("some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0 total=9\n"), Some(1234));
-        assert!(steal("").is_none() && pressure("x").is_none());
-        assert!(Machine::now().steal.is_some());
     }
 }

@@ -281,6 +281,7 @@ impl Patrol<'_> {
                 self.look_again();
             }
         }
+        self.conclude();
     }
 
     fn over(&self) -> bool {

@@ -10,9 +10,10 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 
 use super::books::Books;
-use super::certificate::{Machine, overshoot};
+use super::certificate::overshoot;
 use super::controls::{self, Controlled, Controls};
 use super::ledger::Ledger;
+use super::machine::Machine;
 use super::plan::{Pacer, StopRule, Stripe};
 use super::population::{Line, Population};
 use super::recorder::IntervalSamples;
@@ -63,6 +64,9 @@ pub struct Drive<'a> {
     pub cpus: Option<&'a [usize]>,
     /// Whether those processors are the generator's own: polling is the default then.
     pub own_cpus: bool,
+    /// Who shares them, in sentences; told as doubts. Where there is none and they are not the generator's own, that
+    /// alone is told.
+    pub neighbours: &'a [String],
     /// Takes secrets out of the examples of failures.
     pub redactor: &'a Redactor,
     /// Is told about five times a second, on the calling thread.
@@ -197,7 +201,8 @@ pub(crate) struct Setup {
     pub seed: u64,
     pub idle: Idle,
     pub cpus: Vec<Option<usize>>,
-    pub own_cpus: bool,
+    /// Doubts about who shares the processors.
+    pub neighbours: Vec<String>,
     pub protocol: Protocol,
     pub streams: u32,
     /// Replies per second for the verifier.
@@ -261,6 +266,12 @@ impl Setup {
             Some(cpus) if !cpus.is_empty() => cpus.iter().map(|c| Some(*c)).collect(),
             _ => vec![None],
         };
+        if (connections as usize) < cpus.len() {
+            return Err(LoadError::Usage(format!(
+                "expected a connection at least for each of {} loops, saw {connections}; hint: more `connections`, or fewer `cores`",
+                cpus.len()
+            )));
+        }
         let idle = w.idle.unwrap_or(if d.own_cpus && d.cpus.is_some() && is_open { Idle::Poll } else { Idle::Sleep });
         Ok(Setup {
             model,
@@ -273,7 +284,10 @@ impl Setup {
             seed,
             idle,
             cpus,
-            own_cpus: d.own_cpus,
+            neighbours: match (d.neighbours, d.own_cpus) {
+                ([], false) => vec!["the generator had no core of its own".to_owned()],
+                (known, _) => known.to_vec(),
+            },
             protocol: w.protocol,
             streams: if w.protocol == Protocol::Http2 { w.streams.unwrap_or(STREAMS) } else { 1 },
             sample: w.sample,
@@ -316,7 +330,7 @@ pub(crate) fn run(
     topology: &str,
     control: &Control<'_>,
 ) -> Result<Driven, LoadError> {
-    raise_descriptor_limit(setup.connections)?;
+    let raised = raise_descriptor_limit(setup.connections)?;
     let workers = setup.cpus.len().min(setup.connections as usize);
     let total: f64 = plan.weights.iter().sum();
     let mut upper = 0.0;
@@ -425,9 +439,8 @@ pub(crate) fn run(
                 })
             })
             .collect();
-        let before = Machine::now();
+        let machine = scope.spawn(move || watch_machine(shared));
         books.collect(&filled, &empties, live, shared, control)?;
-        let after = Machine::now();
         let mut done = Vec::new();
         let mut failed = None;
         for thread in threads {
@@ -444,7 +457,8 @@ pub(crate) fn run(
                 let mut controlled = patrol.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
                 controlled.left_out.extend(no_controls.map(|why| format!("all of them: {why}")));
                 let verified = verifier.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
-                Ok((before, after, done, Seen { verified, controlled }))
+                let (before, after) = machine.join().unwrap_or_else(|_| (Machine::now(), Machine::now()));
+                Ok((before, after, done, Seen { verified, controlled, notes: raised.into_iter().collect() }))
             }
         }
     });
@@ -460,7 +474,30 @@ pub(crate) fn run(
 pub(super) struct Seen {
     pub verified: Verified,
     pub controlled: Controlled,
+    /// What was done to this machine for the load.
+    pub notes: Vec<String>,
 }
+
+/// The machine's counters when recording began and when it ended: connecting, warming up and waiting for the last answers
+/// are not what is recorded.
+fn watch_machine(shared: &Shared<'_>) -> (Machine, Machine) {
+    let over = |until: u64| crate::clock::mono().0 >= until || shared.cancel.load(Ordering::Relaxed);
+    while shared.start.load(Ordering::Acquire) == 0 && !over(u64::MAX) {
+        std::thread::sleep(WATCH);
+    }
+    let start = Nanos(shared.start.load(Ordering::Acquire));
+    let wait = |until: Nanos| {
+        while !over(until.0) {
+            std::thread::sleep(until.since(crate::clock::mono()).duration().min(WATCH));
+        }
+        Machine::now()
+    };
+    let before = wait(start + shared.stop.warmup);
+    (before, wait(start + shared.stop.ends))
+}
+
+/// How often somebody looks whether a drive was cancelled.
+const WATCH: Duration = Duration::from_millis(20);
 
 /// One loop, whatever is spoken.
 fn drive_share(
@@ -498,13 +535,13 @@ enum Share<'a> {
 /// Descriptors that we need beside the connections of a load.
 const OTHER_DESCRIPTORS: u64 = 256;
 
-/// Raises the limit of open files as far as it goes: every connection is one.
-fn raise_descriptor_limit(connections: u32) -> Result<(), LoadError> {
+/// Raises the limit of open files as far as it goes: every connection is one. Says so where it had to.
+fn raise_descriptor_limit(connections: u32) -> Result<Option<String>, LoadError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let wanted = u64::from(connections) + OTHER_DESCRIPTORS;
     if limit.current.is_none_or(|now| now >= wanted) {
-        return Ok(());
+        return Ok(None);
     }
     // Root may go beyond the hard limit; whoever may not takes what there is.
     let raised = [limit.maximum.map_or(wanted, |most| most.max(wanted)), limit.maximum.unwrap_or(wanted)]
@@ -515,7 +552,11 @@ fn raise_descriptor_limit(connections: u32) -> Result<(), LoadError> {
             "{connections} connections need {wanted} open files, and the limit is {now}{}; hint: `ulimit -Hn {wanted}` as root, or fewer connections",
             if raised.is_some() { " at most" } else { "" }
         ))),
-        _ => Ok(()),
+        now => Ok(Some(format!(
+            "the limit of open files was raised from {} to {}",
+            limit.current.unwrap_or_default(),
+            now.map_or_else(|| "none at all".to_owned(), |now| now.to_string())
+        ))),
     }
 }
 

@@ -19,6 +19,7 @@ mod flight;
 mod found;
 mod hlog;
 mod ledger;
+mod machine;
 mod plan;
 mod population;
 mod recorder;

@@ -111,6 +111,7 @@ impl Population {
             cancel,
             on_progress,
         };
+        on_progress(&Progress { phase: Phase::Preparing { done: 0, of: wanted as u64 }, ..Progress::default() });
         std::thread::scope(|scope| {
             for _ in 0..PREPARERS.min(wanted) {
                 scope.spawn(|| job.run());
@@ -312,8 +313,8 @@ impl Preparation<'_> {
         done.push(session);
         let n = done.len();
         drop(done);
-        // About a hundred reports, whatever the size.
-        if n.is_multiple_of((self.wanted / 100).max(1)) {
+        // About a hundred reports, whatever the size, and the last one.
+        if n == self.wanted || n.is_multiple_of((self.wanted / 100).max(1)) {
             (self.on_progress)(&Progress {
                 phase: Phase::Preparing { done: n as u64, of: self.wanted as u64 },
                 elapsed: clock::mono().since(self.from),

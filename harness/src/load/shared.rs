@@ -141,7 +141,10 @@ pub(crate) struct Done {
     pub sent: u64,
     /// Time in which there was work, since recording began.
     pub busy: Nanos,
+    /// CPU since recording began.
     pub cpu: Nanos,
+    /// What the thread had used when it did.
+    pub cpu_before: Option<Nanos>,
     pub examples: Vec<(u16, Failure, String)>,
     /// Failures that were ours: descriptors, ports.
     pub ours: Option<String>,

@@ -187,7 +187,6 @@ impl<'a> Driver<'a> {
         let opened = self.open_all().await;
         self.ledger.begin(opened)?;
         let alarm = Alarm::new()?;
-        let before = thread_cpu();
         let mut cpu_at_recording = None;
         loop {
             let turn = clock::mono();
@@ -234,7 +233,7 @@ impl<'a> Driver<'a> {
             }
         }
         let cpu = thread_cpu();
-        self.ledger.done.cpu = cpu.since(before);
+        self.ledger.done.cpu = cpu.since(cpu_at_recording.unwrap_or(cpu));
         if self.shared.idle == Idle::Sleep {
             // A loop that sleeps works whenever it is on the processor.
             self.ledger.done.busy = cpu.since(cpu_at_recording.unwrap_or(cpu));

@@ -69,9 +69,8 @@ impl<'a> Worker<'a> {
     pub fn run(mut self) -> Result<Done, LoadError> {
         let opened = self.open_all();
         self.ledger.begin(opened)?;
-        let before = thread_cpu();
         self.turn_until_done()?;
-        self.ledger.done.cpu = thread_cpu().since(before);
+        self.ledger.done.cpu = self.ledger.done.cpu_before.map_or(Nanos(0), |before| thread_cpu().since(before));
         let flying: Vec<Flight> = self.conns.iter().filter_map(|c| c.flight).collect();
         Ok(self.ledger.close(&flying))
     }
@@ -86,6 +85,9 @@ impl<'a> Worker<'a> {
             }
             if now >= self.ledger.next_second && now < self.ledger.ends {
                 self.ledger.hand_over(now);
+            }
+            if self.ledger.done.cpu_before.is_none() && now >= self.ledger.recording {
+                self.ledger.done.cpu_before = Some(thread_cpu());
             }
             if now < self.ledger.ends {
                 worked |= self.release(now);

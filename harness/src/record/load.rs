@@ -374,6 +374,9 @@ pub struct CertificateRecord {
     pub void: Vec<String>,
     /// Doubts to be printed beside the numbers.
     pub doubts: Vec<String>,
+    /// What was done to this machine for the load, and what is worth knowing without being a doubt.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Requests of which the lag is known: the n of the two percentiles.
     #[serde(default)]
     pub lag_n: u64,
@@ -391,11 +394,40 @@ pub struct CertificateRecord {
     pub steal: Option<f64>,
     /// Share of time that runnable tasks waited for a CPU (PSI `some`), 0 to 1, where the kernel says.
     pub pressure: Option<f64>,
+    /// Share of time in which our control group stood still, its quota of CPU used up, 0 to 1, where the kernel says.
+    #[serde(default)]
+    pub throttled: Option<f64>,
     /// Ports in TIME_WAIT at the end.
     pub time_wait: Option<u64>,
+    /// Ports that there are for outgoing connections.
+    #[serde(default)]
+    pub ports: Option<u64>,
+    /// The loops, one by one.
+    #[serde(default)]
+    pub workers: Vec<WorkerRecord>,
+    /// Median service time at a server of ours that answers at once, driven in the same way on the same processors
+    /// before the load: no smaller difference can be claimed.
+    #[serde(default)]
+    pub floor_p50_ns: Option<u64>,
+    /// 99th percentile of the same.
+    #[serde(default)]
+    pub floor_p99_ns: Option<u64>,
     /// What limited a closed run: `target`, `generator`, `connections` or `sessions` that users had to wait for, `thinking`
     /// of the users, `unknown`.
     pub bottleneck: Option<String>,
+}
+
+/// One loop of a load, over the recorded time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerRecord {
+    /// The processor it was pinned to, if it was.
+    pub processor: Option<u32>,
+    /// Share of the time in which it had work, 0 to 1.
+    pub busy: f64,
+    /// CPU seconds.
+    pub cpu_s: f64,
+    /// Recorded arrivals that it sent by the end.
+    pub sent: u64,
 }
 
 impl CertificateRecord {

@@ -17,7 +17,7 @@ pub use environment::{Environment, ProcessRecord, ProcessSample, TopologyRecord}
 pub use grade::{ExitCode, Grade, grade};
 pub use load::{
     Accounting, CertificateRecord, ControlsRecord, ErrorCount, FoundRecord, HistogramRecord, LoadFinding, LoadRecord,
-    LoadWindow, OperationRecord, SecondRecord, TryRecord, UnendedRecord,
+    LoadWindow, OperationRecord, SecondRecord, TryRecord, UnendedRecord, WorkerRecord,
 };
 pub use redact::{Redactor, fingerprint, harmless};
 pub use store::{RunDir, StoreError, load};

@@ -91,14 +91,14 @@ fn answers(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn topologies(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "| topology | chain |\n|---|---|")?;
+    writeln!(out, "| topology | chain | programs |\n|---|---|---|")?;
     for t in &report.run.topologies {
         let chain = match &t.left_out {
             Some(why) => format!("left out: {why}"),
             None if t.stand_in => format!("{} (with a stand-in)", words::chain(t)),
             None => words::chain(t),
         };
-        writeln!(out, "| {} | {} |", text(&t.name), text(&chain))?;
+        writeln!(out, "| {} | {} | {} |", text(&t.name), text(&chain), text(&words::identity(t)))?;
     }
     writeln!(out)
 }
@@ -172,6 +172,18 @@ fn loads(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
                 q(0.999),
                 words::count(failed)
             )?;
+        }
+    }
+    writeln!(out)?;
+    for load in &report.run.loads {
+        let c = &load.certificate;
+        let doubts = c.void.iter().map(|v| ("void", v)).chain(c.doubts.iter().map(|d| ("doubt", d)));
+        for (word, why) in doubts {
+            writeln!(out, "- {} **{word}**: {}", text(&load.topology), text(why))?;
+        }
+        for finding in &load.findings {
+            let grade = finding.grade.map_or("seen", words::grade);
+            writeln!(out, "- {} **{grade} under load**: {}", text(&load.topology), text(&words::under_load(finding)))?;
         }
     }
     writeln!(out)

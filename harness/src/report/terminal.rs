@@ -133,10 +133,11 @@ fn head(report: &Report<'_>, paint: Paint, out: &mut String) {
         words::wall(run.duration_ms)
     );
     let _ = writeln!(out, "{line}\n");
-    let mut table = Columns::new("ll");
+    let mut table = Columns::new("lll");
     for t in &report.topologies {
         let stand_in = if t.stand_in { "  (stand-in)" } else { "" };
-        table.row([t.name.clone(), format!("{}{stand_in}", words::chain(t))]);
+        table.row([t.name.clone(), format!("{}{stand_in}", words::chain(t)), safe(&words::identity(t))])[2].1 =
+            Some(Style::new().dimmed());
     }
     for t in &report.left_out {
         let why = t.left_out.as_deref().unwrap_or_default();
@@ -287,11 +288,18 @@ fn loads(report: &Report<'_>, paint: Paint, out: &mut String) {
             load.idle
         );
         let _ = writeln!(out, "  {}", paint.dim(&line));
+        if let Some(floor) = c.floor_p50_ns {
+            let text = format!("floor: a server that answers at once is seen to take {}", words::time(floor as f64));
+            let _ = writeln!(out, "    {}", paint.dim(&text));
+        }
         for void in &c.void {
             let _ = writeln!(out, "    {} {}", paint.bad("void"), safe(void));
         }
         for doubt in &c.doubts {
             let _ = writeln!(out, "    {} {}", paint.warn("doubt"), safe(doubt));
+        }
+        for note in &c.notes {
+            let _ = writeln!(out, "    {}", paint.dim(&safe(note)));
         }
         if let Some(looked_at) = words::looked_at(load) {
             let _ = writeln!(out, "    {}", paint.dim(&safe(&looked_at)));

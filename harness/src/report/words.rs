@@ -1,8 +1,8 @@
 //! Which words and figures do all renderers share?
 
 use crate::record::{
-    Answer, Grade, HistogramRecord, Level, LoadFinding, LoadRecord, QuantileRecord, ThresholdOutcome, ThresholdRecord,
-    TopologyRecord,
+    Answer, Grade, HistogramRecord, Level, LoadFinding, LoadRecord, ProcessRecord, QuantileRecord, ThresholdOutcome,
+    ThresholdRecord, TopologyRecord,
 };
 use crate::stats;
 use crate::units::Nanos;
@@ -145,6 +145,17 @@ pub fn chain(topology: &TopologyRecord) -> String {
         (Some(url), true) => url.clone(),
         _ => topology.chain.join(" > "),
     }
+}
+
+/// Which programs made a topology, with what they say of their versions; empty where none was started here.
+pub fn identity(topology: &TopologyRecord) -> String {
+    let named = |process: &ProcessRecord| match process.version.split_whitespace().next() {
+        None => process.name.clone(),
+        // Some say their name before their version.
+        Some(first) if first.to_lowercase().starts_with(&process.name.to_lowercase()) => process.version.clone(),
+        Some(_) => format!("{} {}", process.name, process.version),
+    };
+    topology.processes.iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// What a grade is called.

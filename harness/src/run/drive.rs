@@ -9,7 +9,7 @@ use super::event::Event;
 use crate::launch::CpuPlan;
 use crate::load::{self, Drive, Driven, LoadError, Population, Progress};
 use crate::record::Redactor;
-use crate::scenario::{Find, Threshold, Workload};
+use crate::scenario::{Find, Idle, Threshold, Workload};
 
 /// The generator's processors.
 pub(super) struct Wheel<'a> {
@@ -17,6 +17,8 @@ pub(super) struct Wheel<'a> {
     pub workload: &'a Workload,
     pub redactor: &'a Redactor,
     cpus: Vec<usize>,
+    /// A processor for a server of ours.
+    server: Option<usize>,
     /// Whether servers that we start stay off the generator's processors.
     apart: bool,
 }
@@ -39,19 +41,33 @@ pub(super) struct Turn {
 impl<'a> Wheel<'a> {
     pub fn new(ask: &'a Ask<'a>, workload: &'a Workload, redactor: &'a Redactor, cpus: &CpuPlan) -> Wheel<'a> {
         let apart = cpus.generator != cpus.servers;
-        Wheel { ask, workload, redactor, cpus: cpus.generator.iter().map(|cpu| *cpu as usize).collect(), apart }
+        Wheel {
+            ask,
+            workload,
+            redactor,
+            cpus: cpus.generator.iter().map(|cpu| *cpu as usize).collect(),
+            server: cpus.servers.last().map(|cpu| *cpu as usize),
+            apart,
+        }
     }
 
     /// Drives the workload as written: held to thresholds that may end it, or in search of the highest rate.
     pub fn drive_held(&self, arm: &mut Armed, thresholds: &[Threshold]) -> Result<Driven, RunError> {
         let search = self.workload.find == Some(Find::MaxRate);
-        self.with(arm, Turn::default(), |drive, population| {
+        let mut driven = self.with(arm, Turn::default(), |drive, population| {
             if search {
                 load::find_max_rate(drive, population, thresholds)
             } else {
                 load::drive_watched(drive, population, thresholds)
             }
-        })
+        })?;
+        // What is seen of a server that answers at once, in the same way on the same processors.
+        let idle = if driven.record.idle == "poll" { Idle::Poll } else { Idle::Sleep };
+        if let Ok(floor) = load::selftest::floor(self.cpus.first().copied(), self.server, idle) {
+            let certificate = &mut driven.record.certificate;
+            (certificate.floor_p50_ns, certificate.floor_p99_ns) = (Some(floor.p50_ns), Some(floor.p99_ns));
+        }
+        Ok(driven)
     }
 
     /// Drives one turn, with sessions prepared before if there are none yet.
@@ -73,6 +89,7 @@ impl<'a> Wheel<'a> {
             let prepared = Population::prepare(&arm.target, self.workload, &tls, &on_progress, self.ask.cancel);
             arm.population = Some(prepared.map_err(RunError::load(&name))?);
         }
+        let neighbours = neighbours(arm, &self.cpus);
         let Some(population) = arm.population.as_mut() else { return Err(RunError::Interrupted) };
         let drive = Drive {
             target: &arm.target,
@@ -87,10 +104,65 @@ impl<'a> Wheel<'a> {
             control: turn.control,
             cpus: Some(&self.cpus),
             own_cpus: self.apart && arm.started,
+            neighbours: &neighbours,
             redactor: self.redactor,
             on_progress: &on_progress,
             cancel: self.ask.cancel,
         };
         act(&drive, population).map_err(RunError::load(&name))
+    }
+}
+
+/// Which processes share a processor: with the generator, or with one another.
+fn neighbours(arm: &Armed, generator: &[usize]) -> Vec<String> {
+    if !arm.started {
+        return vec!["the target's processors are not known: it may have shared the generator's".to_owned()];
+    }
+    let pinned: Vec<(String, Vec<u32>)> =
+        arm.deployment.record().processes.into_iter().map(|process| (process.name, process.cpus)).collect();
+    let generator: Vec<u32> = generator.iter().map(|cpu| *cpu as u32).collect();
+    sharing(&pinned, &generator)
+}
+
+/// The same of processes with the processors that each may use; none where it may use all.
+fn sharing(pinned: &[(String, Vec<u32>)], generator: &[u32]) -> Vec<String> {
+    let names = |list: Vec<&str>| list.join(", ");
+    let on = |cpu: u32| pinned.iter().filter(move |(_, cpus)| cpus.is_empty() || cpus.contains(&cpu));
+    let mut said = Vec::new();
+    for cpu in generator {
+        let with: Vec<&str> = on(*cpu).map(|(name, _)| name.as_str()).collect();
+        if !with.is_empty() {
+            said.push(format!("the generator shared processor {cpu} with {}", names(with)));
+        }
+    }
+    let others: std::collections::BTreeSet<u32> = pinned.iter().flat_map(|(_, cpus)| cpus.iter().copied()).collect();
+    for cpu in others.into_iter().filter(|cpu| !generator.contains(cpu)) {
+        let with: Vec<&str> = on(cpu).map(|(name, _)| name.as_str()).collect();
+        // Where each has a processor to go to, they need not meet on this one.
+        let room = pinned.iter().flat_map(|(_, cpus)| cpus).collect::<std::collections::BTreeSet<_>>().len();
+        if with.len() > 1 && room < pinned.len() {
+            said.push(format!("{} shared processor {cpu}", names(with)));
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_shares_a_processor_is_named() {
+        let on = |list: &[(&str, &[u32])]| -> Vec<(String, Vec<u32>)> {
+            list.iter().map(|(name, cpus)| ((*name).to_owned(), cpus.to_vec())).collect()
+        };
+        let both = on(&[("reference-server", &[1]), ("nginx", &[1])]);
+        assert_eq!(sharing(&both, &[0]), ["reference-server, nginx shared processor 1"]);
+        let room = on(&[("reference-server", &[1, 2]), ("nginx", &[1, 2])]);
+        assert_eq!(sharing(&room, &[0]), [""; 0]);
+        let one = on(&[("reference-server", &[0, 1])]);
+        assert_eq!(sharing(&one, &[0, 1]).len(), 2);
+        assert_eq!(sharing(&one, &[0])[0], "the generator shared processor 0 with reference-server");
+        assert_eq!(sharing(&on(&[("mine", &[])]), &[0]), ["the generator shared processor 0 with mine"]);
     }
 }

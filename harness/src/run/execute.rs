@@ -37,7 +37,8 @@ pub struct Executed {
 /// Does everything that was asked for, step by step, and saves the record after each.
 ///
 /// # Errors
-/// Only where not even a record could be begun: globs that name no check, or a folder that cannot be written.
+/// Only where not even a record could be begun: globs that name no check, more cores than there are, or a folder that
+/// cannot be written.
 pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
     let selection = ask
         .scenario
@@ -46,7 +47,8 @@ pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
         .map(|asked| Selection::new(asked, conformance::catalogue()))
         .transpose()
         .map_err(RunError::Usage)?;
-    let cpus = CpuPlan::of_this_process();
+    let cores = ask.scenario.load.as_ref().and_then(|load| load.cores);
+    let cpus = CpuPlan::with_generators(cores.unwrap_or(1)).map_err(RunError::Usage)?;
     let mut state =
         State { run: begun(ask), selection, redactor: Redactor::new(ask.keep_secrets), cpus, from: clock::mono() };
     ask.dir.save(&state.run)?;

@@ -211,6 +211,9 @@ pub struct Workload {
     /// Connections held open; by default 64 for open loads, one per user for closed ones.
     #[serde(default)]
     pub connections: Option<u32>,
+    /// Loops that drive it, each on a core of its own; one if absent. The servers that we start get the other cores.
+    #[serde(default)]
+    pub cores: Option<u32>,
     /// Deadline of one request.
     #[serde(default = "default_timeout")]
     pub timeout: Span,

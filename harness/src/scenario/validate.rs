@@ -39,6 +39,8 @@ pub struct LinkWord {
 const MAX_SPIKE: f64 = 1000.0;
 /// Shortest period of a wave: shorter ones are a rate, not a wave.
 const MIN_PERIOD: std::time::Duration = std::time::Duration::from_millis(100);
+/// Most loops of one load.
+const MAX_CORES: u32 = 256;
 /// Most control operations, as a share of the load.
 const MAX_CONTROL: f64 = 0.2;
 /// Most streams of one HTTP/2 connection.
@@ -383,6 +385,22 @@ impl Look<'_> {
         }
         if load.timeout.0.is_zero() {
             self.add(self.value(&["load", "timeout"]), "expected a deadline above zero, saw 0s", None);
+        }
+        if let Some(cores) = load.cores.filter(|n| !(1..=MAX_CORES).contains(n)) {
+            let place = self.value(&["load", "cores"]);
+            self.add(place, format!("expected 1 to {MAX_CORES} cores, saw {cores}"), None);
+        }
+        if let (Some(cores), Some(connections)) = (load.cores, load.connections)
+            && connections > 0
+            && connections < cores
+        {
+            let hint = Some("every loop needs a connection of its own at least".to_owned());
+            let place = self.value(&["load", "connections"]);
+            self.add(
+                place,
+                format!("expected at least {cores} connections for {cores} cores, saw {connections}"),
+                hint,
+            );
         }
         if load.control.0 > MAX_CONTROL {
             let place = self.value(&["load", "control"]);

@@ -300,4 +300,18 @@ impl Patrol<'_> {
             }
         }
     }
+
+    /// What is still accepted at the end, where the profile declares a bound; where it does not, a way may be one that
+    /// looks no revocation up.
+    pub(super) fn conclude(&mut self) {
+        if self.controls.target.profile.declares.revocation_bound_s.is_none() {
+            return;
+        }
+        for watched in std::mem::take(&mut self.watched) {
+            if let Watched::Dead { way, since, taken: Some(last), .. } = watched {
+                let seen = format!("it was still accepted {} after, when the load ended", last.since(since));
+                self.say("revoke-latency", &way, "a revoked token refused within its bound", seen);
+            }
+        }
+    }
 }

@@ -29,6 +29,8 @@ pub use truth::{Truth, TruthVerdict};
 
 /// The rate at which lag is shown, per second.
 const LAG_RATE: f64 = 10_000.0;
+/// The rate at which the floor is looked at beside a load, per second.
+const FLOOR_RATE: f64 = 2_000.0;
 /// The rate from which the search begins.
 const FIRST_RATE: f64 = 4_000.0;
 /// The rate beyond which nobody looks.
@@ -107,6 +109,22 @@ impl SelfTest {
     pub fn is_inconclusive(&self) -> bool {
         self.truths.iter().any(|t| t.verdict == TruthVerdict::Inconclusive) || self.highest_per_s() == 0.0
     }
+}
+
+/// What is seen of a server of ours that answers at once, driven with this idle policy: service times below which no
+/// difference can be claimed. Takes a third of a second.
+pub fn floor(generator: Option<usize>, servers: Option<usize>, idle: Idle) -> Result<LagRecord, LoadError> {
+    let server = KnownServer::start(Behaviour::Null, servers)?;
+    let control = Control {
+        redactor: &Redactor::new(false),
+        on_progress: &|_: &Progress| {},
+        cancel: &AtomicBool::new(false),
+        abort: &[],
+    };
+    let shape = Shape { rate: FLOOR_RATE, seconds: 0.25, connections: 8, idle, warmup: 0.05 };
+    let driven = drive_known(&server, shape, generator, true, &control)?;
+    let service = &driven.record.operations[0].service;
+    Ok(LagRecord { n: service.n, p50_ns: service.p50_ns, p99_ns: service.p99_ns })
 }
 
 /// Runs all of it. Takes about a minute, a quarter of one if quick.
@@ -273,7 +291,7 @@ fn drive_known(
         seed: 42,
         idle: shape.idle,
         cpus: vec![cpu],
-        own_cpus: own,
+        neighbours: if own { Vec::new() } else { vec!["the generator had no core of its own".to_owned()] },
         protocol: Protocol::Http1,
         streams: 1,
         sample: 0,

@@ -109,6 +109,7 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
             div class="inside" {
                 @for void in &c.void { p { (badge("void", "void")) " " (void) } }
                 @for doubt in &c.doubts { p { (badge("doubt", "doubt")) " " (doubt) } }
+                @for note in &c.notes { p class="aside" { (note) } }
                 p class="identity" {
                     "planned " b { (words::count(a.planned)) } " = completed " b { (words::count(a.completed)) } " + failed "
                     b { (words::count(a.failed)) } " + timed out " b { (words::count(a.timed_out)) } " + skipped "
@@ -124,6 +125,14 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                     div { dt { "CPU of the generator" } dd { (format!("{:.2} s", c.cpu_s)) } }
                     div { dt { "steal" } dd { (optional(c.steal)) } }
                     div { dt { "CPU pressure" } dd { (optional(c.pressure)) } }
+                    @if c.workers.len() > 1 { @for w in &c.workers {
+                        div { dt { "loop on processor " (w.processor.map_or_else(|| "any".to_owned(), |p| p.to_string())) }
+                            dd { (words::share(w.busy)) " busy, " (format!("{:.2} s", w.cpu_s)) " CPU, " (words::count(w.sent)) " sent" } }
+                    } }
+                    @if let (Some(p50), Some(p99)) = (c.floor_p50_ns, c.floor_p99_ns) {
+                        div { dt { "floor: a server that answers at once, service p50, p99" } dd { (nice(words::time(p50 as f64))) ", " (nice(words::time(p99 as f64))) } }
+                    }
+                    @if let Some(throttled) = c.throttled { div { dt { "stood still, quota of CPU used up" } dd { (words::share(throttled)) } } }
                     div { dt { "ports in TIME_WAIT" } dd { (c.time_wait.map_or_else(|| "not known".to_owned(), words::count)) } }
                     @if let Some(ratio) = load.distinct_token_ratio { div { dt { "distinct tokens" } dd { (words::share(ratio)) } } }
                     @if load.sent_again > 0 { div { dt { "sent again, connections opened" } dd { (words::count(load.sent_again)) ", " (words::count(load.opened)) } } }
