@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use assay::conformance::{Check, Examination, Selection, catalogue, examine};
+use assay::conformance::{Check, Examination, Findings, Selection, catalogue, examine};
 use assay::record::{CheckRecord, Redactor, Verdict};
 use assay::scenario::Conformance;
 use assay::target::{Profile, Target, load};
+use axum::extract::Request;
+use axum::middleware::Next;
 use reference_server::{Algorithm, Config, FlawSet, Hash};
 
 #[path = "kit/live.rs"]
@@ -19,15 +22,27 @@ struct Server {
     _runtime: tokio::runtime::Runtime,
 }
 
-fn serve(config: Config) -> Server {
+fn serve(config: Config, counted: &Arc<Counted>) -> Server {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let app = reference_server::app(config).unwrap();
+    let counted = Arc::clone(counted);
+    let count = move |request: Request, next: Next| {
+        let counted = Arc::clone(&counted);
+        async move {
+            let login = request.uri().path() == "/api/token/";
+            counted.logins.fetch_add(login.into(), Ordering::Relaxed);
+            let answer = next.run(request).await;
+            counted.server_errors.fetch_add(answer.status().is_server_error().into(), Ordering::Relaxed);
+            answer
+        }
+    };
+    let router = app.router(false).layer(axum::middleware::from_fn(count));
     runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        axum::serve(listener, app.router(false)).await
+        axum::serve(listener, router).await
     });
     Server { url, _runtime: runtime }
 }
@@ -59,9 +74,27 @@ fn examined_as(
     change: impl Fn(&mut Profile),
     wanted: &dyn Fn(&Check) -> bool,
 ) -> BTreeMap<String, CheckRecord> {
+    let (findings, _) = examined_whole(config, change, wanted);
+    findings.checks.into_iter().map(|c| (c.id.clone(), c)).collect()
+}
+
+/// What a server has counted itself.
+#[derive(Default)]
+struct Counted {
+    logins: AtomicU64,
+    server_errors: AtomicU64,
+}
+
+/// Everything that these checks find, and what the server has counted meanwhile.
+fn examined_whole(
+    config: Config,
+    change: impl Fn(&mut Profile),
+    wanted: &dyn Fn(&Check) -> bool,
+) -> (Findings, Arc<Counted>) {
     let alg = config.algorithm.name;
     let flaws: Vec<&str> = reference_server::flaws().iter().map(|f| f.name).filter(|f| has(&config, f)).collect();
-    let server = serve(config);
+    let counted = Arc::new(Counted::default());
+    let server = serve(config, &counted);
     let variant = (alg != "HS256").then(|| alg.to_ascii_lowercase());
     let mut profile = load("reference", variant.as_deref(), Path::new(".")).unwrap();
     change(&mut profile);
@@ -85,7 +118,20 @@ fn examined_as(
     let written = [serde_json::to_string(&findings.checks).unwrap()];
     let alive = live::live_tokens(&written, &live::key(&target));
     assert!(alive.is_empty(), "{alg}, {flaws:?}: the record holds {} live tokens: {}", alive.len(), alive[0]);
-    findings.checks.into_iter().map(|c| (c.id.clone(), c)).collect()
+    (findings, counted)
+}
+
+#[test]
+fn every_login_and_every_server_error_is_counted_as_the_server_counts_them() {
+    let groups = |check: &Check| matches!(check.group, "ISSUE" | "STRUCT");
+    let flawed = config("HS256", &["crash-type", "crash-surrogate"]);
+    let (findings, counted) = examined_whole(flawed, |_| (), &groups);
+    let (logins, errors) = (counted.logins.load(Ordering::Relaxed), counted.server_errors.load(Ordering::Relaxed));
+    let traffic = &findings.traffic;
+    assert_eq!((traffic.logins, traffic.server_errors), (logins, errors), "{traffic:?}");
+    assert!(logins > 100 && errors > 3 && traffic.requests > logins, "{traffic:?}");
+    let told = findings.warnings.iter().find(|warning| warning.code == "server-errors").expect("a warning");
+    assert!(told.message.contains(&format!("{errors} were answered with a server error")), "{told:?}");
 }
 
 #[test]
