@@ -10,9 +10,12 @@ use assay::record::{Evidence, Redactor, Verdict};
 use assay::run::preflight;
 use assay::scenario::Topology;
 use assay::target::{Asked, Profile, load};
-use serde_json::json;
+use serde_json::{Value, json};
 
-const ASSAY: &str = env!("CARGO_BIN_EXE_assay");
+#[path = "kit/servers.rs"]
+mod servers;
+
+use servers::{ASSAY, Serve};
 
 /// What some checks find on a server with a flaw, told to `then`, and how many exchanges show it. `how` speaks to the
 /// server.
@@ -136,6 +139,27 @@ fn who_was_named_on_the_command_line_is_named_in_the_lines_and_the_password_is_a
         assert_ne!(status(&answer), "200", "the password is not taken from the variable: {answer}");
     });
     assert!(shown > 0, "nothing was found");
+}
+
+#[test]
+fn what_a_profile_takes_from_the_environment_a_line_takes_from_there_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Serve::start(&["--hash", "none", "--flaw", "unbound-rt"]);
+    let profile = folder.path().join("shop two.yaml");
+    let text = "schema: 1\nname: shop\nextends: reference-oauth\nsecond_client: {secret: \"${env:SHOP_TWO}\"}\n";
+    std::fs::write(&profile, text).unwrap();
+    let profile = profile.display().to_string();
+    let arguments = ["check", "--target", &server.url, "--profile", &profile, "--only", "claim-client-binding"];
+    let output =
+        Command::new(ASSAY).args(arguments).arg("--json").env("SHOP_TWO", "assay-two-secret").output().unwrap();
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let curl = record["checks"][0]["evidence"][0]["curl"].as_str().unwrap_or_else(|| panic!("no line in {record}"));
+    assert!(curl.contains("-u assay-two:\"$SHOP_TWO\"") && !curl.contains("assay-two-secret"), "{curl}");
+    let answer = shell(curl, &[("SHOP_TWO", "assay-two-secret")]);
+    assert_eq!(status(&String::from_utf8_lossy(&answer.stdout)), "200", "{curl}");
+    let unset = shell(curl, &[]);
+    let told = String::from_utf8_lossy(&unset.stderr).into_owned();
+    assert!(!unset.status.success() && told.contains("SHOP_TWO: set it to"), "{told}");
 }
 
 #[test]
