@@ -465,6 +465,16 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_that_is_not_encoded_teaches_no_secret() {
+        let redactor = Redactor::new(false);
+        let payload = r#"{"iss":"https://a.example","token_type":"access","exp":9999999999,"v":1.5}"#;
+        redactor.learn_signed(&format!("{HEADER}.{payload}.{SIGNATURE}"));
+        let text = r#"{"active":true,"token_type":"access","exp":9999999999}"#;
+        assert_eq!(redactor.text(text), text);
+        lifeless(&redactor, SIGNATURE);
+    }
+
+    #[test]
     fn a_broken_token_is_replaced_whole_and_what_follows_stays() {
         let (half, rest) = SIGNATURE.split_at(20);
         let text = format!(

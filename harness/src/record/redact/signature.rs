@@ -136,7 +136,9 @@ fn cores(token: &str) -> Vec<Vec<u8>> {
     let segments: Vec<&str> = token.split('.').collect();
     if segments.len() > 2 {
         let from = if segments.len() == 5 { 1 } else { 2 };
-        segments[from..].iter().for_each(|segment| add(squeezed(segment)));
+        // A payload that is not encoded (RFC 7797) may hold dots: its text is no secret, and is found everywhere.
+        let encoded = segments[from..].iter().filter(|segment| !segment.contains(['"', '{', '}', ':', ',']));
+        encoded.for_each(|segment| add(squeezed(segment)));
     }
     let end = (0..=LONGEST_TOKEN.min(token.len())).rev().find(|at| token.is_char_boundary(*at)).unwrap_or(0);
     if token.contains(['"', '%', '\\', '&']) {
