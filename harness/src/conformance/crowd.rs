@@ -119,17 +119,26 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Remembers what an exchange carried: the signatures of tokens, and what was issued beside them.
-pub(super) fn learn(session: &Session<'_>, answer: &Answer) {
+/// Remembers what an exchange carried: the signatures of tokens, and what was issued beside them. Not for the masses of
+/// a crowd: of those only what is shown is looked through, and then for its own tokens.
+pub(super) fn learn_all(session: &Session<'_>, answer: &Answer) {
     answer.token.iter().for_each(|token| session.learn_signed(token));
-    if let ("issue" | "refresh", true, Some(reply)) = (answer.operation.as_str(), answer.accepted(), &answer.reply)
-        && let Ok(issued) = session.target.tokens(reply, &answer.operation)
-    {
+    if let Some(issued) = learn(session, answer) {
         let beside = issued.other.values().filter_map(|value| value.as_str());
         let tokens = [issued.access.as_deref(), issued.refresh.as_deref()].into_iter().flatten().chain(beside);
         tokens.for_each(|token| session.learn_signed(token));
-        session.company.learn(answer.token.as_deref(), &issued);
     }
+}
+
+/// Remembers what an answer brought beside tokens; what it brought at all.
+fn learn(session: &Session<'_>, answer: &Answer) -> Option<Issued> {
+    if let ("issue" | "refresh", true, Some(reply)) = (answer.operation.as_str(), answer.accepted(), &answer.reply)
+        && let Ok(issued) = session.target.tokens(reply, &answer.operation)
+    {
+        session.company.learn(answer.token.as_deref(), &issued);
+        return Some(issued);
+    }
+    None
 }
 
 /// Whether a reply says "not now" and nothing else: it refuses everybody, so it says nothing of what was sent. Not where

@@ -228,6 +228,8 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     findings.windows = session.windows();
     findings.traffic = session.traffic();
     findings.warnings.extend(disorder(&findings.traffic));
+    // A path may carry a token.
+    findings.warnings.iter_mut().for_each(|warning| warning.message = session.redact(&warning.message));
     Ok(findings)
 }
 

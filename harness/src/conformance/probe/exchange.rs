@@ -145,7 +145,7 @@ impl Probe<'_> {
             received,
         };
         self.last = Some(answer.clone());
-        crowd::learn(self.session, &answer);
+        crowd::learn_all(self.session, &answer);
         Ok(answer)
     }
 
@@ -253,7 +253,7 @@ impl Probe<'_> {
                 sent,
                 received,
             };
-            crowd::learn(self.session, &answer);
+            crowd::learn_all(self.session, &answer);
             answers.push(answer);
         }
         self.last = answers.last().cloned();
