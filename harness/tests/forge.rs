@@ -102,6 +102,10 @@ fn a_pasted_curl_line_shows_the_finding_again() {
         ("lenient-b64", "struct-b64-junk"),
         ("accept-json-jws", "struct-json-serialization"),
         ("verify-json-read-compact", "struct-polyglot"),
+        // A genuine token that is not the one under test, of one user or of two.
+        ("cors-reflect", "leak-cors"),
+        ("last-header-wins", "bearer-dup-header"),
+        ("second-wins", "bearer-two-methods"),
         // Tokens that lead to a listener of ours.
         ("follow-jku", "sig-remote-key"),
     ] {

@@ -172,7 +172,7 @@ Examples:
   assay forge sig-remote-key/jku --target http://127.0.0.1:8080 --profile reference -- \\
     sh -c 'curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/hello/'")]
 pub struct ForgeArgs {
-    /// The check, or one variant of it: `sig-alg-none/None`
+    /// The check, or one variant of it: `sig-alg-none/None`; `login/access` and `login/refresh` for genuine tokens
     #[arg(value_name = "CHECK[/VARIANT]")]
     pub check: String,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use assay::conformance::{ForgeError, find, forge};
+use assay::conformance::{ForgeError, forge, forgeable};
 use assay::record::ExitCode;
 use assay::run::preflight;
 use assay::scenario::suggestion;
@@ -21,7 +21,7 @@ pub fn run(args: &ForgeArgs, global: &Global) -> Done {
         Some((id, variant)) => (id, Some(variant)),
         None => (args.check.as_str(), None),
     };
-    let check = find(id).map_err(Failure::usage)?;
+    let check = forgeable(id).map_err(Failure::usage)?;
     if let Some(variant) = variant.filter(|v| !check.has_variant(v)) {
         let hint = suggestion(variant, check.variants).unwrap_or_else(|| format!("`assay explain {id}` lists them"));
         return Err(Failure::usage(format!("`{id}` has no variant `{variant}`; hint: {hint}")));

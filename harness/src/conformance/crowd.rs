@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock;
-use crate::target::{Issued, Meaning, Target, Vars};
+use crate::target::{Issued, Meaning, Target, User, Vars};
 use crate::units::Nanos;
 use crate::wire::{Connection, Reply, WireError, encode};
 
@@ -127,7 +127,19 @@ pub(super) fn learn_all(session: &Session<'_>, answer: &Answer) {
         let beside = issued.other.values().filter_map(|value| value.as_str());
         let tokens = [issued.access.as_deref(), issued.refresh.as_deref()].into_iter().flatten().chain(beside);
         tokens.for_each(|token| session.learn_signed(token));
+        session.name_issued(&issued, seconds(session, answer));
     }
+}
+
+/// Whether tokens were issued to the second user: by whose token was refreshed, else by who is named in the login.
+fn seconds(session: &Session<'_>, answer: &Answer) -> bool {
+    if let Some(token) = &answer.token {
+        return session.is_seconds(token);
+    }
+    let profile = &session.target.profile;
+    let text = String::from_utf8_lossy(answer.request.body());
+    let named = |user: &Option<User>| user.as_ref().is_some_and(|user| text.contains(&user.login));
+    named(&profile.second_user) && !named(&profile.user)
 }
 
 /// Remembers what an answer brought beside tokens; what it brought at all.

@@ -7,7 +7,8 @@ use crate::scenario::Budget;
 use crate::target::Target;
 
 use super::calibrate;
-use super::descriptor::Check;
+use super::catalogue::find;
+use super::descriptor::{Check, Isolation, Levels, Need, cost};
 use super::engine::{capabilities, redactor};
 use super::probe::{Forged, Probe, Stop, Wanted};
 use super::session::Session;
@@ -24,6 +25,45 @@ pub enum ForgeError {
     /// A fault of ours.
     #[error("{0}")]
     Harness(String),
+}
+
+/// Genuine tokens, for the lines of findings that show one beside another; no check of the catalogue.
+pub(super) static LOGIN: Check = Check {
+    id: "login",
+    group: "CONTROL",
+    requirement: "a login brings tokens",
+    sources: &[],
+    levels: Levels::MUST,
+    needs: &[Need::Issue],
+    variants: &["access", "refresh", "second-access", "second-refresh"],
+    isolation: Isolation::User,
+    cost: cost(2, 1),
+    intrusive: false,
+    flaws: &[],
+    sends: "the credentials of the profile's users",
+    why: "",
+    remedy: "",
+    run: |probe| {
+        let own = probe.login()?;
+        let offer = |probe: &Probe<'_>, name: &str, token: Option<String>| {
+            token.map_or(Ok(()), |token| probe.offer(name, &token))
+        };
+        offer(probe, "access", own.access)?;
+        offer(probe, "refresh", own.refresh)?;
+        let second = probe.profile().second_user.clone().ok_or_else(|| Stop::needs(Need::SecondUser))?;
+        let vars = probe.vars().user(&second);
+        let other = probe.login_with(&vars)?;
+        offer(probe, "second-access", other.access)?;
+        offer(probe, "second-refresh", other.refresh)
+    },
+};
+
+/// The check whose token is to be made: one of the catalogue, or `login` for genuine tokens.
+///
+/// # Errors
+/// In words for the user, with a hint.
+pub fn forgeable(id: &str) -> Result<&'static Check, String> {
+    if id == LOGIN.id { Ok(&LOGIN) } else { find(id) }
 }
 
 /// Makes the token that a check sends: that of a variant, or the first one. What the check does to the target before

@@ -34,7 +34,7 @@ pub use catalogue::{catalogue, find};
 pub use crowd::Worker;
 pub use descriptor::{Check, Cost, Isolation, Levels, Need, cost};
 pub use engine::{Event, Examination, Findings, capabilities, deviations, examine};
-pub use forge::{ForgeError, forge};
+pub use forge::{ForgeError, forge, forgeable};
 pub use forger::{Forger, decode, fresh_id};
 pub use known::{Deviation, Deviations, Listed};
 pub use outcome::{EVIDENCE_LIMIT, Observation, Outcome, conclude, grade_rank};

@@ -25,6 +25,8 @@ pub const FRESH_S: f64 = 15.0;
 const SILENT_AFTER: u32 = 6;
 /// At most this many presentations are remembered for the check that compares the verify ways.
 const LEDGER_LIMIT: usize = 20_000;
+/// At most this many genuine tokens are known by name.
+const ISSUED_LIMIT: usize = 4_096;
 
 /// One way to have a token judged: an operation `verify.<name>` of the profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +135,7 @@ pub struct Session<'a> {
     /// What was issued beside the tokens.
     pub company: Company,
     redactor: Mutex<Redactor>,
+    issued: Mutex<HashMap<String, &'static str>>,
     pool: Mutex<Option<Held>>,
     controls: Mutex<HashMap<String, bool>>,
     cuts: Mutex<HashMap<(String, Edge), CutSlot>>,
@@ -169,6 +172,7 @@ impl<'a> Session<'a> {
             budget: crate::scenario::Budget::Ci,
             company: Company::new(target),
             redactor: Mutex::new(redactor),
+            issued: Mutex::new(HashMap::new()),
             pool: Mutex::new(None),
             controls: Mutex::new(HashMap::new()),
             cuts: Mutex::new(HashMap::new()),
@@ -284,6 +288,34 @@ impl<'a> Session<'a> {
     /// Remembers the signatures of a text under test, compact or as JSON.
     pub(super) fn learn_signed(&self, text: &str) {
         lock(&self.redactor).learn_signed(text);
+    }
+
+    /// Remembers genuine tokens by what `assay forge login/...` calls them.
+    pub(super) fn name_issued(&self, issued: &Issued, second: bool) {
+        let names = if second { ["second-access", "second-refresh"] } else { ["access", "refresh"] };
+        let mut known = lock(&self.issued);
+        for (name, token) in names.into_iter().zip([&issued.access, &issued.refresh]) {
+            if let Some(token) = token.as_ref().filter(|_| known.len() < ISSUED_LIMIT) {
+                known.insert(token.clone(), name);
+            }
+        }
+    }
+
+    /// Whether a genuine token is the second user's.
+    pub(super) fn is_seconds(&self, token: &str) -> bool {
+        lock(&self.issued).get(token).is_some_and(|name| name.starts_with("second-"))
+    }
+
+    /// The genuine tokens that a text holds, with their names; none where two go by one name.
+    pub(super) fn issued_in(&self, text: &str) -> Vec<(&'static str, String)> {
+        let known = lock(&self.issued);
+        let found: Vec<(&'static str, String)> = known
+            .iter()
+            .filter(|(token, _)| text.contains(*token))
+            .map(|(token, name)| (*name, token.clone()))
+            .collect();
+        let names: HashSet<&str> = found.iter().map(|(name, _)| *name).collect();
+        if names.len() == found.len() { found } else { Vec::new() }
     }
 
     /// What may be shown of a token.

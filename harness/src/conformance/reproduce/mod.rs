@@ -5,11 +5,12 @@ mod shell;
 
 use super::answer::Answer;
 use super::descriptor::{Check, Need};
+use super::forge;
 use super::session::Session;
 use crate::target::Profile;
 use crate::wire::{Scheme, encode};
 
-use secret::{Secret, Secrets};
+use secret::{Found, Secret, Secrets};
 use shell::{CURL, HTTPIE, Line, word};
 
 pub use secret::Escape;
@@ -20,6 +21,9 @@ const TEXT_LIMIT: usize = 2_000;
 const LOOKED_AT: usize = 64 << 10;
 /// A text under so many bytes is no token.
 const SHORTEST_TOKEN: usize = 8;
+
+/// Groups of checks that ask how a token travels and not what became of it: a token of another login shows the same.
+const ANY_LOGIN: &[&str] = &["BEARER", "LEAK"];
 
 /// Texts of one exchange.
 pub(super) struct Lines {
@@ -32,7 +36,8 @@ pub(super) struct Lines {
 /// The texts of an exchange. The token is made again by `assay forge`; passwords are shell variables.
 pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>, answer: &Answer) -> Lines {
     let bytes = encode(&answer.request, &session.target.endpoint);
-    let secrets = secrets(session, answer);
+    let part = variant.map_or_else(|| check.id.to_owned(), |v| format!("{}/{v}", check.id));
+    let secrets = secrets(session, check, &part, answer, &bytes);
     let mut brought = brought(session, answer);
     brought.extend(answer.token.clone());
     let brought: Vec<&str> = brought.iter().map(String::as_str).collect();
@@ -62,7 +67,7 @@ pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>,
         Scheme::Https => tls(&session.target.profile),
         Scheme::Http => Default::default(),
     };
-    let forge = Forge::new(session, check, variant);
+    let forge = Forge::new(session, check, part);
     let with = |line: Line, program: &str, tls: &str| {
         // A line in which something had to be taken out (a token that no variable stands for) would not work.
         let whole = session.redact_exchange(&line.text, &brought) == line.text;
@@ -76,7 +81,10 @@ pub(super) fn lines(session: &Session<'_>, check: &Check, variant: Option<&str>,
 
 /// The command that makes the token of a finding again.
 struct Forge {
-    command: String,
+    /// What stands before the part, and what behind it.
+    command: [String; 2],
+    /// The part of the check that the finding is of.
+    part: String,
     /// Variables that it takes, and what they hold.
     takes: Vec<(String, String)>,
     /// The token leads to a listener of ours, which has to be there while the token is shown.
@@ -84,7 +92,7 @@ struct Forge {
 }
 
 impl Forge {
-    fn new(session: &Session<'_>, check: &Check, variant: Option<&str>) -> Forge {
+    fn new(session: &Session<'_>, check: &Check, part: String) -> Forge {
         let (target, profile) = (session.target, &session.target.profile);
         let mut takes: Vec<(String, String)> = Vec::new();
         let mut command = String::new();
@@ -97,10 +105,10 @@ impl Forge {
             command.push_str(" ASSAY_PASSWORD=\"$PASSWORD\"");
             takes.push(("PASSWORD".to_owned(), format!("the password of {user}")));
         }
-        let name = variant.map_or_else(|| check.id.to_owned(), |v| format!("{}/{v}", check.id));
+        let before = format!("{command} assay forge ").trim_start().to_owned();
         let source = if profile.source.is_empty() { &profile.name } else { &profile.source };
-        let mut say = |flag: &str, value: &str| command.push_str(&format!(" {flag} {}", word(value)));
-        say("assay forge", &name);
+        let mut after = String::new();
+        let mut say = |flag: &str, value: &str| after.push_str(&format!(" {flag} {}", word(value)));
         say("--target", &target.endpoint.url());
         say("--profile", source);
         profile.variant.iter().for_each(|variant| say("--variant", variant));
@@ -112,24 +120,38 @@ impl Forge {
             say("--allow-remote", &target.endpoint.host);
         }
         let accompanied = check.needs.contains(&Need::Listener);
-        Forge { command: command.trim_start().to_owned(), takes, accompanied }
+        Forge { command: [before, after], part, takes, accompanied }
+    }
+
+    /// The command for a part of a check.
+    fn of(&self, part: &str) -> String {
+        let [before, after] = &self.command;
+        format!("{before}{}{after}", word(part))
     }
 
     /// A line with everything that has to stand before it.
     fn before(&self, line: Line) -> String {
-        if self.accompanied && line.uses.token() {
-            return format!("{}{} -- sh -c {}", line.uses.prelude("", &self.takes), self.command, word(&line.text));
+        if self.accompanied && line.uses.only_token() {
+            return format!("{}{} -- sh -c {}", Found::demands(&self.takes), self.of(&self.part), word(&line.text));
         }
-        format!("{}{}", line.uses.prelude(&self.command, &self.takes), line.text)
+        format!("{}{}", line.uses.prelude(&|part| self.of(part), &self.takes), line.text)
     }
 }
 
-/// What must not stand in a line for a shell: the token under test, and every password and client secret.
-fn secrets(session: &Session<'_>, answer: &Answer) -> Secrets {
-    let token = answer.token.as_deref().map(Secret::token);
+/// What must not stand in a line for a shell: the token under test, every password and client secret, and genuine tokens
+/// beside the one under test, where it is all the same which login they are of.
+fn secrets(session: &Session<'_>, check: &Check, part: &str, answer: &Answer, bytes: &[u8]) -> Secrets {
+    let token = answer.token.as_deref().map(|token| Secret::token(token, part));
     let told = session.target.credentials();
     let told = told.iter().map(|known| Secret::told(&known.variable, &known.value, &known.about));
-    Secrets::of(token.into_iter().chain(told).collect())
+    let beside = match ANY_LOGIN.contains(&check.group) {
+        true => session.issued_in(&String::from_utf8_lossy(bytes)),
+        false => Vec::new(),
+    };
+    let beside = beside.iter().map(|(name, token)| {
+        Secret::forged(&name.to_ascii_uppercase().replace('-', "_"), token, &format!("{}/{name}", forge::LOGIN.id))
+    });
+    Secrets::of(token.into_iter().chain(told).chain(beside).collect())
 }
 
 /// What curl and HTTPie have to be told to speak TLS as the profile says.

@@ -41,26 +41,40 @@ const SPELLINGS: &[Spelling] = &[
 /// A shorter value is no secret that could be told from other text.
 const SHORTEST: usize = 4;
 
-/// The variable of the token under test, which `assay forge` makes again.
-pub(super) const TOKEN: &str = "TOKEN";
+/// The variable of the token under test.
+const TOKEN: &str = "TOKEN";
 
 /// A value that a shell line must not show.
 #[derive(Clone, Debug)]
 pub(super) struct Secret {
     name: String,
     value: String,
-    about: String,
+    from: From,
+}
+
+/// Where a shell has a secret from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum From {
+    /// The reader alone knows it: what it is.
+    Told(String),
+    /// `assay forge` makes it: the check and its part.
+    Forged(String),
 }
 
 impl Secret {
-    /// The token under test.
-    pub fn token(value: &str) -> Secret {
-        Secret { name: TOKEN.to_owned(), value: value.to_owned(), about: String::new() }
+    /// The token under test, which the part of a check makes.
+    pub fn token(value: &str, part: &str) -> Secret {
+        Secret::forged(TOKEN, value, part)
+    }
+
+    /// A token that `assay forge` makes for what it is called here.
+    pub fn forged(name: &str, value: &str, part: &str) -> Secret {
+        Secret { name: name.to_owned(), value: value.to_owned(), from: From::Forged(part.to_owned()) }
     }
 
     /// A value that only the reader knows: a variable of this name has to hold it.
     pub fn told(name: &str, value: &str, about: &str) -> Secret {
-        Secret { name: name.to_owned(), value: value.to_owned(), about: about.to_owned() }
+        Secret { name: name.to_owned(), value: value.to_owned(), from: From::Told(about.to_owned()) }
     }
 }
 
@@ -74,7 +88,7 @@ pub(super) struct Secrets {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Variable {
     secret: String,
-    about: String,
+    from: From,
     spelling: usize,
 }
 
@@ -94,10 +108,10 @@ impl Secrets {
                 let text = write(&secret.value);
                 let known = spelled.iter().any(|(there, _)| *there == text);
                 let turned_over = number == SPELLINGS.len() - 1;
-                if text.len() < SHORTEST || known || turned_over && secret.name == TOKEN {
+                if text.len() < SHORTEST || known || turned_over && matches!(secret.from, From::Forged(_)) {
                     continue;
                 }
-                let variable = Variable { secret: secret.name.clone(), about: secret.about.clone(), spelling: number };
+                let variable = Variable { secret: secret.name.clone(), from: secret.from.clone(), spelling: number };
                 spelled.push((text, variable));
             }
         }
@@ -134,30 +148,38 @@ impl Found {
         self.variables.insert(variable.name(), variable.clone());
     }
 
-    /// Whether the token under test is among them.
-    pub fn token(&self) -> bool {
-        self.variables.values().any(|variable| variable.secret == TOKEN)
+    /// Whether the token under test is all that the line takes.
+    pub fn only_token(&self) -> bool {
+        self.variables.keys().eq([TOKEN])
     }
 
     /// Everything that stands before the line: which variables the reader has to set, and those that come of them.
-    /// `forge` is the command that makes the token, which takes the variables of `more` itself.
-    pub fn prelude(&self, forge: &str, more: &[(String, String)]) -> String {
+    /// `forge` is the command that makes a part's token, which takes the variables of `more` itself.
+    pub fn prelude(&self, forge: &dyn Fn(&str) -> String, more: &[(String, String)]) -> String {
         let mut told: BTreeMap<&str, &str> = BTreeMap::new();
         let mut made = String::new();
         for (name, variable) in &self.variables {
             let spelled = SPELLINGS[variable.spelling].2;
-            if variable.secret == TOKEN {
-                let pipe = if spelled.is_empty() { String::new() } else { format!(" | {spelled}") };
-                made.push_str(&format!("{name}=$({forge}{pipe})\n"));
-                told.extend(more.iter().map(|(name, about)| (name.as_str(), about.as_str())));
-            } else {
-                told.insert(&variable.secret, &variable.about);
-                if !spelled.is_empty() {
-                    made.push_str(&format!("{name}=$(printf %s \"${}\" | {spelled})\n", variable.secret));
+            match &variable.from {
+                From::Forged(part) => {
+                    let pipe = if spelled.is_empty() { String::new() } else { format!(" | {spelled}") };
+                    made.push_str(&format!("{name}=$({}{pipe})\n", forge(part)));
+                    told.extend(more.iter().map(|(name, about)| (name.as_str(), about.as_str())));
+                }
+                From::Told(about) => {
+                    told.insert(&variable.secret, about);
+                    if !spelled.is_empty() {
+                        made.push_str(&format!("{name}=$(printf %s \"${}\" | {spelled})\n", variable.secret));
+                    }
                 }
             }
         }
         demand(&told) + &made
+    }
+
+    /// The line that says what the reader has to set so that `forge` works.
+    pub fn demands(more: &[(String, String)]) -> String {
+        demand(&more.iter().map(|(name, about)| (name.as_str(), about.as_str())).collect())
     }
 }
 

@@ -145,7 +145,10 @@ mod tests {
     use super::*;
 
     fn secrets(token: &str, password: &str) -> Secrets {
-        Secrets::of(vec![Secret::token(token), Secret::told("PASSWORD", password, "the password of alice")])
+        Secrets::of(vec![
+            Secret::token(token, "sig-alg-none"),
+            Secret::told("PASSWORD", password, "the password of alice"),
+        ])
     }
 
     fn post(path: &str, body: &'static str) -> http::Request<Bytes> {
