@@ -23,6 +23,8 @@ const FINE: f64 = 1.06;
 const LOWEST: f64 = 1.0 / 1024.0;
 /// A try that has too few samples is made longer, up to so many times the workload's length.
 const LONGER_AT_MOST: f64 = 8.0;
+/// How long a target that cannot be reached is given to recover from the try before.
+const RECOVERY: Duration = Duration::from_secs(2);
 /// Tries of the coarse search, about; and of each of the others.
 const COARSE_TRIES: usize = 8;
 const FINE_TRIES: usize = 4;
@@ -245,7 +247,15 @@ impl Tries<'_, '_> {
     fn at(&mut self, rate: f64, left: usize) -> Result<Answer, Stop> {
         let mut longer = self.longer(rate);
         loop {
-            let driven = self.drive(rate, longer, left).map_err(Stop)?;
+            let driven = match self.drive(rate, longer, left) {
+                // The try before may have been too much: what cannot be reached now gets a moment, once.
+                Err(LoadError::Wire(_)) => {
+                    std::thread::sleep(RECOVERY);
+                    self.drive(rate, longer, left)
+                }
+                driven => driven,
+            };
+            let driven = driven.map_err(Stop)?;
             if driven.interrupted {
                 self.last = Some(driven);
                 return Err(Stop(LoadError::Cancelled));

@@ -18,6 +18,12 @@ pub fn render(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     for load in &run.loads {
         let verdict = if load.certificate.is_void() { "void" } else { "" };
         table.counts(&load.topology, "all", &load.accounting, verdict)?;
+        if let Some(found) = &load.found {
+            let numbers = [found.rate_per_s, found.low_per_s, found.high_per_s].map(|v| format!("{v:.2}"));
+            let [value, low, high] = numbers.each_ref().map(String::as_str);
+            let (n, verdict) = (found.searches.to_string(), words::found(found));
+            table.line(&["load", &load.topology, "all", "highest_rate_per_s", value, low, high, &n, verdict])?;
+        }
         for o in &load.operations {
             table.counts(&load.topology, &o.operation, &o.accounting, verdict)?;
             for (clock, histogram) in [("response", &o.response), ("service", &o.service), ("lag", &o.lag)] {

@@ -94,10 +94,18 @@ fn families<'a>(report: &Report<'_>) -> Vec<Family<'a>> {
         "seconds",
         "quantiles of response time, service time and lag; at_least: requests that did not end could still move it",
     );
+    let mut highest = family("assay_load_highest_rate", "", "arrivals per second at which every threshold still held");
     let mut void = family("assay_load_void", "", "1 where no verdict may be drawn from the load");
     for load in &run.loads {
         let at = || vec![scenario(), ("topology", load.topology.clone())];
         void.samples.push((at(), f64::from(u8::from(load.certificate.is_void()))));
+        if let Some(f) = load.found.as_ref().filter(|f| f.unjudged.is_none()) {
+            for (bound, rate) in [("estimate", f.rate_per_s), ("low", f.low_per_s), ("high", f.high_per_s)] {
+                let mut labels = at();
+                labels.extend([("bound", bound.to_owned()), ("level", format!("{:.4}", f.level))]);
+                highest.samples.push((labels, rate));
+            }
+        }
         for o in &load.operations {
             let a = &o.accounting;
             let outcomes = [
@@ -161,7 +169,7 @@ fn families<'a>(report: &Report<'_>) -> Vec<Family<'a>> {
         let labels = vec![scenario(), ("topology", t.topology.clone()), ("expression", t.expression.clone())];
         thresholds.samples.push((labels, f64::from(u8::from(t.outcome == ThresholdOutcome::Held))));
     }
-    vec![info, exit, seconds, checks, check, requests, times, void, difference, throughput, thresholds]
+    vec![info, exit, seconds, checks, check, requests, times, highest, void, difference, throughput, thresholds]
 }
 
 fn quantiles(h: &HistogramRecord) -> Vec<(&'static str, f64, u64)> {

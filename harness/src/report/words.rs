@@ -1,8 +1,8 @@
 //! Which words and figures do all renderers share?
 
 use crate::record::{
-    Answer, Grade, HistogramRecord, Level, LoadFinding, LoadRecord, ProcessRecord, QuantileRecord, ThresholdOutcome,
-    ThresholdRecord, TopologyRecord,
+    Answer, FoundRecord, Grade, HistogramRecord, Level, LoadFinding, LoadRecord, ProcessRecord, QuantileRecord,
+    ThresholdOutcome, ThresholdRecord, TopologyRecord,
 };
 use crate::stats;
 use crate::units::Nanos;
@@ -78,6 +78,17 @@ pub fn largest(histogram: &HistogramRecord) -> String {
     if histogram.n == 0 { "-".to_owned() } else { format!("{sign}{}", Nanos(histogram.max_ns)) }
 }
 
+/// What the search for the highest rate came to.
+pub fn found(found: &FoundRecord) -> &'static str {
+    match found {
+        f if f.interrupted => "interrupted",
+        f if f.unjudged.is_some() => "not judged",
+        f if f.at_least => "at least",
+        f if f.low_per_s == 0.0 => "missed at every rate",
+        _ => "bracketed",
+    }
+}
+
 /// What was seen of a threshold's number and, where that decides nothing, why.
 pub fn seen(threshold: &ThresholdRecord) -> String {
     let parts: Vec<&str> = [&threshold.observed, &threshold.reason].into_iter().filter_map(|p| p.as_deref()).collect();
@@ -132,7 +143,7 @@ pub fn wall(ms: u64) -> String {
 /// `2 violations`, `1 violation`; words that end in `ss` or `y` included.
 pub fn plural(n: usize, word: &str) -> String {
     let many = match word {
-        w if w.ends_with("ss") => format!("{w}es"),
+        w if w.ends_with("ss") || w.ends_with("ch") => format!("{w}es"),
         w if w.ends_with('y') => format!("{}ies", &w[..w.len() - 1]),
         w => format!("{w}s"),
     };

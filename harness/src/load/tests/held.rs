@@ -206,3 +206,60 @@ fn a_try_with_too_few_samples_is_made_longer() {
     let found = driven.record.found.unwrap();
     assert!(found.unjudged.as_deref().is_some_and(|why| why.contains("too few")), "{found:?}");
 }
+
+#[test]
+fn a_search_gives_a_target_that_was_overloaded_a_moment_to_come_back() {
+    // Gone for a second once it is told so.
+    let (down, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let mut listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (told, closed) = (Arc::clone(&down), Arc::clone(&gone));
+    thread::spawn(move || {
+        let answer = |_: &Asked| Act { body: "{\"access\":\"a\",\"refresh\":\"r\",\"user\":\"alice\"}".into(), ..ok() };
+        listener.set_nonblocking(true).unwrap();
+        loop {
+            if told.swap(false, Ordering::SeqCst) {
+                drop(listener);
+                closed.store(true, Ordering::SeqCst);
+                thread::sleep(Duration::from_secs(1));
+                listener = TcpListener::bind(addr).unwrap();
+                listener.set_nonblocking(true).unwrap();
+            }
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    thread::spawn(move || converse(stream, &answer));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    });
+    let profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
+    let rig =
+        Rig { server: Arc::default(), target: Target::new(profile, &format!("http://{addr}"), None, &[]).unwrap() };
+    let workload = workload(serde_json::json!({
+        "arrival": {"open": {"rate": "200/s", "process": "constant"}}, "stages": [{"hold": "200ms"}], "warmup": "0s",
+        "mix": {"access": 1}, "tokens": {"sessions": 2}, "connections": 2, "find": "max-rate", "sample": 0, "control": 0,
+    }));
+    let mut population = rig.prepare(&workload);
+    let (cancel, tried) = (AtomicBool::new(false), AtomicU64::new(0));
+    let on_progress = |p: &Progress| {
+        if !matches!(p.phase, Phase::Tried { .. }) {
+            return;
+        }
+        match tried.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                down.store(true, Ordering::SeqCst);
+                while !gone.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            _ => cancel.store(true, Ordering::Relaxed),
+        }
+    };
+    let driven = rig.with(&workload, |d| {
+        let d = Drive { on_progress: &on_progress, cancel: &cancel, ..*d };
+        find_max_rate(&d, &mut population, &held_to(&["response.p50 < 1ns"])).unwrap()
+    });
+    assert_eq!(driven.record.found.unwrap().tries.len(), 2);
+}

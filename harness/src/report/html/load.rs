@@ -139,6 +139,7 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                     @if let Some(who) = &c.bottleneck { div { dt { "limited by" } dd { (who) } } }
                     @if let Some(hlog) = &load.hlog { div { dt { "interval log" } dd { code { (hlog) } } } }
                 }
+                (search(load))
                 (errors(load))
                 (phases(load))
                 @if !load.findings.is_empty() {
@@ -150,6 +151,26 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                 }
                 @if let Some(looked_at) = words::looked_at(load) { p class="aside" { (looked_at) } }
             }
+        }
+    }
+}
+
+/// The tries of a search for the highest rate.
+fn search(load: &LoadRecord) -> Markup {
+    html! {
+        @if let Some(found) = &load.found {
+            p class="label" { "Search for the highest rate: " (words::found(found)) ", " (words::rate(found.low_per_s)) " to " (words::rate(found.high_per_s))
+                @if found.searches > 0 { ", " (words::plural(found.searches as usize, "search")) ", " (words::share(found.level)) " confidence" } }
+            (scrolling("tries", html! {
+                table class="numbers" {
+                    thead { tr { @for head in ["rate", "seconds", "held", "why not"] { th scope="col" { (head) } } } }
+                    tbody { @for t in &found.tries { tr {
+                        th scope="row" { (words::rate(t.rate_per_s)) } td { (format!("{:.1}", t.seconds)) }
+                        td { @if t.held { "yes" } @else { "no" } }
+                        td class="text" { (t.why.as_deref().unwrap_or("\u{2013}")) }
+                    } } }
+                }
+            }))
         }
     }
 }

@@ -177,6 +177,29 @@ fn what_unended_requests_could_still_move_is_said_to_be_at_least() {
 }
 
 #[test]
+fn a_search_is_told_with_its_interval_and_its_tries() {
+    use crate::record::{FoundRecord, TryRecord};
+    let mut run = sample::run();
+    let tried =
+        |rate_per_s, held, why: Option<&str>| TryRecord { rate_per_s, held, why: why.map(str::to_owned), seconds: 5.0 };
+    run.loads[0].found = Some(FoundRecord {
+        rate_per_s: 480.0,
+        low_per_s: 460.0,
+        high_per_s: 505.0,
+        searches: 6,
+        level: 0.96875,
+        tries: vec![tried(1000.0, false, Some("missed <p99>")), tried(460.0, true, None)],
+        ..FoundRecord::default()
+    });
+    let csv = rendered(&run, "csv");
+    assert!(csv.contains("load,bare,all,highest_rate_per_s,480.00,460.00,505.00,6,bracketed"), "{csv}");
+    let metrics = rendered(&run, "openmetrics");
+    assert!(metrics.contains("bound=\"low\",level=\"0.9688\"} 460"), "{metrics}");
+    let html = rendered(&run, "html");
+    assert!(html.contains("6 searches, 96.9 % confidence") && html.contains("missed &lt;p99&gt;"));
+}
+
+#[test]
 fn open_metrics_end_and_keep_families_together() {
     let text = rendered(&sample::run(), "openmetrics");
     assert!(text.ends_with("# EOF\n"));
