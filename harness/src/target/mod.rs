@@ -13,6 +13,7 @@ mod judge;
 mod load;
 mod profile;
 mod request;
+mod secrets;
 mod template;
 mod validate;
 
@@ -21,7 +22,8 @@ pub use documents::DocumentError;
 pub use judge::{Answer, Case, Issued, Meaning, TokenPlace};
 pub use load::{load, parse_profile};
 pub use profile::*;
-pub use request::{Credential, KeyMaterial, Target, TargetError};
+pub use request::{KeyMaterial, Target, TargetError};
+pub use secrets::{Asked, Credential};
 pub use template::{TemplateError, Vars};
 pub use validate::{examine, examine_named, hooks};
 

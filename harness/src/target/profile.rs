@@ -10,6 +10,7 @@ use serde::de::{IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::secrets::Asked;
 use crate::record::Verdict;
 use crate::scenario::ProcessStart;
 use crate::units::Span;
@@ -97,15 +98,6 @@ pub struct Profile {
     /// What of the user is the command line's.
     #[serde(skip)]
     pub asked: Asked,
-}
-
-/// What the command line says of the profile's user: whoever repeats a finding has to say it too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// Who logs in.
-    pub login: bool,
-    /// The password.
-    pub password: bool,
 }
 
 /// How TLS is spoken to the target and its admin address. Files are PEM, relative to the profile.
