@@ -7,6 +7,7 @@
 mod documents;
 mod login;
 mod observe;
+mod renewal;
 mod scout;
 mod tokens;
 mod write;

@@ -7,16 +7,15 @@ use serde_json::Value;
 
 use super::documents::{Described, Documents};
 use super::login::{Login, shown};
-use super::scout::{Scout, brief, is_good, with};
-use super::{Question, tokens};
+use super::scout::{Scout, is_good, with};
+use super::{Question, renewal, tokens};
 use crate::target::{
-    Auth, BodyKind, Issued, OneOrMany, Operation, Predicate, Replay, Request, Statuses, TokenPlace, TokenUse, Vars,
-    VerifyKey,
+    Auth, BodyKind, Issued, OneOrMany, Operation, Predicate, Request, Statuses, TokenPlace, TokenUse, Vars, VerifyKey,
 };
 use crate::wire::Reply;
 
 /// What is shown as garbage: no server reads this as a token.
-const GARBAGE: &str = "assay-no-token";
+pub(super) const GARBAGE: &str = "assay-no-token";
 /// Where a caller is told who they are, the likeliest first.
 const RESOURCES: &[&str] = &[
     "/me",
@@ -52,9 +51,9 @@ const RESOURCES: &[&str] = &[
     "/api/",
     "/api/users/",
 ];
-/// Names of refresh paths beside a login: the last segment is replaced, or this is appended.
-const REFRESHES: &[&str] =
-    &["refresh", "refresh/", "refresh-token", "refresh_token", "token/refresh", "token/refresh/"];
+/// The same beside the login, and where a token endpoint is asked for its opinion.
+const RESOURCES_BESIDE: &[&str] = &["user", "me", "users/me", "profile", "protected", "whoami", "hello"];
+const VERIFIES_BESIDE: &[&str] = &["verify", "token/verify"];
 
 /// Fills in everything beyond the login.
 pub(super) fn observe(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
@@ -63,8 +62,8 @@ pub(super) fn observe(scout: &mut Scout<'_>, login: &Login, documents: &Document
     find_resource(scout, &login.issued, documents);
     find_endpoints(scout, login, documents);
     describe_login(scout);
-    find_refresh(scout, login, documents);
-    find_revoke(scout, login, documents);
+    renewal::find_refresh(scout, login, documents);
+    renewal::find_revoke(scout, login, documents);
 }
 
 fn statuses(seen: &BTreeSet<u16>) -> Statuses {
@@ -74,7 +73,7 @@ fn statuses(seen: &BTreeSet<u16>) -> Statuses {
     }
 }
 
-fn refused(seen: &BTreeSet<u16>) -> Option<Predicate> {
+pub(super) fn refused(seen: &BTreeSet<u16>) -> Option<Predicate> {
     (!seen.is_empty()).then(|| Predicate { status: Some(statuses(seen)), ..Predicate::default() })
 }
 
@@ -135,7 +134,7 @@ fn find_keys(scout: &mut Scout<'_>, documents: &Documents) {
 }
 
 /// A request that carries the token as this server hands it out: in its cookie, else as a bearer token.
-fn carrying(scout: &Scout<'_>, path: &str) -> Request {
+pub(super) fn carrying(scout: &Scout<'_>, path: &str) -> Request {
     let returns = scout.target.profile.operations.get("issue").map(|issue| issue.returns.clone()).unwrap_or_default();
     let cookie = |name: &str| returns.get(name).and_then(|place| place.strip_prefix("cookie:")).map(str::to_owned);
     let mut request = Request { method: Some("GET".into()), path: path.to_owned(), ..Request::default() };
@@ -150,7 +149,7 @@ fn carrying(scout: &Scout<'_>, path: &str) -> Request {
 }
 
 /// A CSRF value goes back in its cookie and in a header.
-fn send_back(request: &mut Request, returns: &IndexMap<String, String>, name: &str) {
+pub(super) fn send_back(request: &mut Request, returns: &IndexMap<String, String>, name: &str) {
     let Some(place) = returns.get(name) else { return };
     let value = format!("${{issued.{name}}}");
     if let Some(cookie) = place.strip_prefix("cookie:") {
@@ -170,6 +169,7 @@ fn find_resource(scout: &mut Scout<'_>, issued: &Issued, documents: &Documents) 
         // One that is about the caller tells who the caller is.
         described.sort_by_key(|path| !["me", "user", "profile", "account"].iter().any(|word| path.contains(word)));
         paths = described;
+        paths.extend(beside(&login_path(scout), RESOURCES_BESIDE));
         paths.extend(RESOURCES.iter().map(|path| (*path).to_owned()));
     }
     if try_resources(scout, issued, &paths) {
@@ -318,7 +318,7 @@ fn difference(yes: &Reply, no: &Reply) -> Option<(Predicate, Predicate)> {
 }
 
 /// A request with the token in a member of its body; the client shows itself as at the login.
-fn asking(scout: &Scout<'_>, path: &str, body: BodyKind, field: &str) -> Request {
+pub(super) fn asking(scout: &Scout<'_>, path: &str, body: BodyKind, field: &str) -> Request {
     let mut fields: IndexMap<String, Value> = IndexMap::new();
     fields.insert(field.to_owned(), Value::from("${token}"));
     let mut request =
@@ -350,7 +350,16 @@ fn find_endpoints(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
         let base = path.strip_suffix("create/").unwrap_or(&path);
         ways.push(("verify.endpoint", asking(scout, &format!("{base}verify/"), BodyKind::Json, "token")));
     }
+    if !ways.iter().any(|(name, _)| *name == "verify.endpoint") {
+        let there = |path: &String| scout.raw("POST", path, Some("{}")).is_ok_and(|r| !matches!(r.status, 404 | 405));
+        let guesses = beside(&path, VERIFIES_BESIDE).into_iter().filter(there);
+        let guesses: Vec<Request> = guesses.map(|path| asking(scout, &path, BodyKind::Json, "token")).collect();
+        ways.extend(guesses.into_iter().map(|request| ("verify.endpoint", request)));
+    }
     for (name, request) in ways {
+        if scout.operation(name).is_some() {
+            continue;
+        }
         let path = request.path.clone();
         scout.set(name, Operation { request: Some(request), ..Operation::default() });
         let granted = scout.call(name, &shown(&login.issued)).filter(is_good);
@@ -362,6 +371,11 @@ fn find_endpoints(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
         let accepted = Predicate { status: Some(OneOrMany::One(granted.status)), ..Predicate::default() };
         if let Some(operation) = scout.operation(name) {
             operation.accepted = Some(accepted);
+        }
+        // What says yes to everything is no judge of tokens.
+        if scout.call(name, &with(&login.issued, GARBAGE)).is_some_and(|reply| is_good(&reply) && active(&reply)) {
+            scout.unset(name);
+            continue;
         }
         let told = refusals(scout, name, &login.issued, &granted);
         let takes_refresh = login.issued.refresh.as_deref().is_some_and(|refresh| {
@@ -375,7 +389,19 @@ fn find_endpoints(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
     }
 }
 
-fn login_path(scout: &Scout<'_>) -> String {
+/// `names` in the folder of `login` and in each above it, the nearest first, with a slash at the end where the login has one.
+pub(super) fn beside(login: &str, names: &[&str]) -> Vec<String> {
+    let slash = if login.ends_with('/') { "/" } else { "" };
+    let mut folder = login.trim_end_matches('/');
+    let mut paths = Vec::new();
+    while let Some(at) = folder.rfind('/') {
+        paths.extend(names.iter().map(|name| format!("{}{name}{slash}", &folder[..=at])));
+        folder = &folder[..at];
+    }
+    paths
+}
+
+pub(super) fn login_path(scout: &Scout<'_>) -> String {
     let issue = scout.target.profile.operations.get("issue").and_then(|issue| issue.request.as_ref());
     issue.map(|request| request.path.clone()).unwrap_or_default()
 }
@@ -417,212 +443,16 @@ fn describe_login(scout: &mut Scout<'_>) {
     scout.say(format!("the login: {}", told.join(", ")));
 }
 
-/// Where a refresh may be, and how the token may travel to it.
-fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
-    let path = login_path(scout);
-    let issue = scout.target.profile.operations.get("issue");
-    let place = issue.and_then(|issue| issue.returns.get("refresh").cloned()).unwrap_or_default();
-    let login = issue.and_then(|issue| issue.request.as_ref());
-    if login.is_some_and(|login| login.fields.contains_key("grant_type") && login.body == Some(BodyKind::Form)) {
-        let mut request = asking(scout, &path, BodyKind::Form, "refresh_token");
-        request.fields.shift_insert(0, "grant_type".into(), Value::from("refresh_token"));
-        return vec![request];
-    }
-    let mut paths: Vec<String> = scout.wanted.refresh.iter().map(|path| scout.local(path)).collect();
-    if paths.is_empty() {
-        let described = documents.operations.iter().filter(|o| o.method == "POST" && o.path.contains("refresh"));
-        paths.extend(described.map(|o| scout.local(&o.path)));
-        let beside = path.trim_end_matches('/').rfind('/').map_or("/", |at| &path[..=at]);
-        for name in REFRESHES {
-            let below = format!("{}/{name}", path.trim_end_matches('/'));
-            paths.extend([below, format!("{beside}{name}")]);
-        }
-        // SimpleJWT's own place first; a path with a slash at its end is asked as it is.
-        paths.sort_by_key(|p| !p.ends_with('/') && path.ends_with('/'));
-    }
-    let named =
-        place.rsplit('/').next().filter(|name| !name.is_empty() && !name.contains(':')).unwrap_or("refresh").to_owned();
-    let mut requests = Vec::new();
-    for path in paths {
-        if let Some(cookie) = place.strip_prefix("cookie:") {
-            let mut request = carrying(scout, &path);
-            request.method = Some("POST".into());
-            request.auth = None;
-            request.cookies.retain(|_, value| value != "${token}");
-            request.cookies.insert(cookie.to_owned(), "${token}".into());
-            let returns = issue.map(|issue| issue.returns.clone()).unwrap_or_default();
-            if returns.contains_key("refresh_csrf") {
-                request.cookies.retain(|_, value| value != "${issued.csrf}");
-                send_back(&mut request, &returns, "refresh_csrf");
-            }
-            requests.push(request);
-            continue;
-        }
-        let mut names = vec![named.clone()];
-        names.extend(
-            ["refresh", "refresh_token", "refreshToken", "token"]
-                .map(str::to_owned)
-                .into_iter()
-                .filter(|n| *n != named),
-        );
-        requests.extend(names.iter().map(|name| asking(scout, &path, BodyKind::Json, name)));
-        let auth = Some(Auth::Bearer("${token}".into()));
-        requests.push(Request { method: Some("POST".into()), path, auth, ..Request::default() });
-    }
-    requests
-}
-
-fn find_refresh(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
-    const NAME: &str = "refresh";
-    let Some(first) = login.issued.refresh.clone() else { return };
-    let mut absent: BTreeSet<String> = BTreeSet::new();
-    for request in refresh_requests(scout, documents) {
-        let path = request.path.clone();
-        if absent.contains(&path) {
-            continue;
-        }
-        scout.set(NAME, Operation { request: Some(request), ..Operation::default() });
-        let Some(reply) = scout.call(NAME, &with(&login.issued, &first)) else { continue };
-        let returns = if is_good(&reply) { tokens::returns(&reply) } else { IndexMap::new() };
-        if returns.is_empty() {
-            if matches!(reply.status, 404 | 405) {
-                absent.insert(path);
-            }
-            continue;
-        }
-        if let Some(operation) = scout.operation(NAME) {
-            operation.accepted = Some(Predicate { status: Some(OneOrMany::One(reply.status)), ..Predicate::default() });
-            operation.returns = returns;
-        }
-        describe_refresh(scout, &path);
-        return;
-    }
-    scout.unset(NAME);
-    scout.say("a refresh token is issued, but no refresh was found: say where with --refresh PATH");
-}
-
-/// Tries a refresh with logins of its own: does it rotate, and what becomes of what was before?
-fn describe_refresh(scout: &mut Scout<'_>, path: &str) {
-    const NAME: &str = "refresh";
-    let Some(session) = scout.log_in() else { return };
-    let Some(first) = session.refresh.clone() else { return };
-    let refreshed = |scout: &Scout<'_>, token: &str| {
-        let reply = scout.call(NAME, &with(&session, token))?;
-        scout.target.accepted(NAME, &reply).then(|| scout.target.tokens(&reply, NAME).ok()).flatten()
-    };
-    let way = scout.target.verify_ways().first().map(|way| (*way).to_owned());
-    let Some(second) = refreshed(scout, &first) else { return };
-    let rotates = second.refresh.as_ref().is_some_and(|token| *token != first);
-    let old_access =
-        way.map(|way| scout.call(&way, &shown(&session)).is_some_and(|reply| scout.target.accepted(&way, &reply)));
-    let replayed = refreshed(scout, &first).is_some();
-    let newest = second.refresh.clone().filter(|_| rotates && !replayed);
-    let family_ends = newest.map(|newest| refreshed(scout, &newest).is_none());
-    let bad: BTreeSet<u16> = [GARBAGE.to_owned(), tokens::tampered(&first)]
-        .iter()
-        .filter_map(|token| scout.call(NAME, &with(&session, token)))
-        .chain((!replayed).then(|| scout.call(NAME, &with(&session, &first))).flatten())
-        .filter(|reply| !is_good(reply))
-        .map(|reply| reply.status)
-        .collect();
-    let missing = scout.call(NAME, &Vars::new().issued(&session.other)).filter(|reply| !is_good(reply));
-    if let Some(operation) = scout.operation(NAME) {
-        if !rotates {
-            operation.returns.shift_remove("refresh");
-        }
-        operation.rotates = Some(rotates);
-        operation.replay = Some(if replayed { Replay::Accepted } else { Replay::Rejected });
-        operation.replay_revokes_family = family_ends;
-        operation.kills_old_access = old_access.map(|still_good| !still_good);
-        operation.denied = refused(&bad);
-        operation.invalid = missing.as_ref().and_then(|reply| refused(&BTreeSet::from([reply.status])));
-    }
-    let mut told = vec![if rotates { "a new refresh token each time" } else { "the refresh token stays" }.to_owned()];
-    told.push(if replayed { "a used one works again" } else { "a used one is refused" }.to_owned());
-    if family_ends == Some(true) {
-        told.push("and ends the whole session".to_owned());
-    }
-    if old_access == Some(false) {
-        told.push("the old access token is refused from then on".to_owned());
-    }
-    scout.say(format!("POST {path}: {}", told.join(", ")));
-}
-
-/// Where a revocation may be, and how the token may travel to it, the likeliest first.
-fn revoke_requests(scout: &Scout<'_>, login: &Login, documents: &Documents) -> Vec<Request> {
-    let path = login_path(scout);
-    let mut requests = Vec::new();
-    if path.ends_with("token/") && login.kind != "django-oauth-toolkit" {
-        requests.push(asking(scout, &format!("{path}blacklist/"), BodyKind::Json, "refresh"));
-    }
-    let standard = documents.member("revocation_endpoint").map(|address| scout.local(address));
-    let toolkit = (login.kind == "django-oauth-toolkit").then(|| "/o/revoke_token/".to_owned());
-    requests.extend(standard.or(toolkit).map(|path| asking(scout, &path, BodyKind::Form, "token")));
-    let named = |o: &&Described| {
-        let words = ["logout", "revoke", "blacklist"];
-        o.method == "POST" && !o.parameters && words.iter().any(|word| o.path.to_ascii_lowercase().contains(word))
-    };
-    // Of several logouts the one beside the login is meant.
-    let shared = |o: &&Described| path.bytes().zip(scout.local(&o.path).bytes()).take_while(|(a, b)| a == b).count();
-    let mut logouts: Vec<&Described> = documents.operations.iter().filter(named).collect();
-    logouts.sort_by_key(|o| std::cmp::Reverse(shared(o)));
-    for described in logouts {
-        let path = scout.local(&described.path);
-        let field = described.fields.iter().find(|f| {
-            let f = f.to_ascii_lowercase();
-            f.contains("token") || f.contains("refresh")
-        });
-        requests.push(match field {
-            Some(field) => asking(scout, &path, described.body, field),
-            None => Request { method: Some("POST".into()), ..carrying(scout, &path) },
-        });
-    }
-    requests
-}
-
-fn find_revoke(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
-    for request in revoke_requests(scout, login, documents) {
-        if try_revoke(scout, request) {
-            return;
-        }
-    }
-    scout.unset("revoke");
-}
-
-/// Revokes a session of its own and looks whether that had an effect; `false` where the request is refused.
-fn try_revoke(scout: &mut Scout<'_>, request: Request) -> bool {
-    const NAME: &str = "revoke";
-    let path = request.path.clone();
-    let by_field = !request.fields.is_empty();
-    let Some(session) = scout.log_in() else { return false };
-    let refresh = session.refresh.clone().filter(|_| by_field && scout.target.has("refresh"));
-    let Some(token) = refresh.clone().or_else(|| session.access.clone()) else { return false };
-    scout.set(NAME, Operation { request: Some(request), ..Operation::default() });
-    let Some(reply) = scout.call(NAME, &with(&session, &token)).filter(is_good) else { return false };
-    let bad = scout.call(NAME, &with(&session, GARBAGE));
-    let missing = scout.call(NAME, &Vars::new().issued(&session.other)).filter(|reply| !is_good(reply));
-    let first_way = || scout.target.verify_ways().first().map(|way| (*way).to_owned());
-    let way = if refresh.is_some() { Some("refresh".to_owned()) } else { first_way() };
-    let ended =
-        way.and_then(|way| scout.call(&way, &with(&session, &token)).map(|reply| !scout.target.accepted(&way, &reply)));
-    if let Some(operation) = scout.operation(NAME) {
-        operation.accepted = Some(Predicate { status: Some(OneOrMany::One(reply.status)), ..Predicate::default() });
-        operation.denied = bad.as_ref().and_then(|reply| refused(&BTreeSet::from([reply.status])));
-        operation.invalid = missing.as_ref().and_then(|reply| refused(&BTreeSet::from([reply.status])));
-        operation.accepts = Some(vec![if refresh.is_some() { TokenUse::Refresh } else { TokenUse::Access }]);
-    }
-    let effect = match ended {
-        Some(true) => "what is revoked is refused from then on",
-        Some(false) => "WHAT IS REVOKED GOES ON WORKING",
-        None => "whether it works could not be seen",
-    };
-    scout.say(format!("POST {path}: {}; {effect}", brief(&reply)));
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_beside_a_login_is_looked_for_from_the_nearest_folder_up() {
+        assert_eq!(beside("/api/auth/login/", &["me"]), ["/api/auth/me/", "/api/me/", "/me/"]);
+        assert_eq!(beside("/login", &["user", "me"]), ["/user", "/me"]);
+        assert_eq!(beside("", &["me"]), [""; 0]);
+    }
 
     fn reply(status: u16, body: &str) -> Reply {
         Reply { status, body: body.as_bytes().to_vec(), ..Reply::default() }

@@ -1,0 +1,251 @@
+//! How does a session go on and end? The refresh and the revocation: where they are, and what they do.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::documents::{Described, Documents};
+use super::login::{Login, shown};
+use super::observe::{GARBAGE, asking, beside, carrying, login_path, refused, send_back};
+use super::scout::{Scout, brief, is_good, with};
+use super::tokens;
+use crate::target::{Auth, BodyKind, OneOrMany, Operation, Predicate, Replay, Request, TokenUse, Vars};
+
+/// Names of refresh paths beside a login: the last segment is replaced, or this is appended.
+const REFRESHES: &[&str] =
+    &["refresh", "refresh/", "refresh-token", "refresh_token", "token/refresh", "token/refresh/"];
+
+/// Names of logouts beside a login.
+const LOGOUTS: &[&str] = &["logout", "revoke", "signout"];
+
+/// Where a refresh may be, and how the token may travel to it.
+fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
+    let path = login_path(scout);
+    let issue = scout.target.profile.operations.get("issue");
+    let place = issue.and_then(|issue| issue.returns.get("refresh").cloned()).unwrap_or_default();
+    let login = issue.and_then(|issue| issue.request.as_ref());
+    if login.is_some_and(|login| login.fields.contains_key("grant_type") && login.body == Some(BodyKind::Form)) {
+        let mut request = asking(scout, &path, BodyKind::Form, "refresh_token");
+        request.fields.shift_insert(0, "grant_type".into(), Value::from("refresh_token"));
+        return vec![request];
+    }
+    let mut paths: Vec<String> = scout.wanted.refresh.iter().map(|path| scout.local(path)).collect();
+    if paths.is_empty() {
+        let described = documents.operations.iter().filter(|o| o.method == "POST" && o.path.contains("refresh"));
+        paths.extend(described.map(|o| scout.local(&o.path)));
+        let beside = path.trim_end_matches('/').rfind('/').map_or("/", |at| &path[..=at]);
+        for name in REFRESHES {
+            let below = format!("{}/{name}", path.trim_end_matches('/'));
+            paths.extend([below, format!("{beside}{name}")]);
+        }
+        // SimpleJWT's own place first; a path with a slash at its end is asked as it is.
+        paths.sort_by_key(|p| !p.ends_with('/') && path.ends_with('/'));
+    }
+    let named =
+        place.rsplit('/').next().filter(|name| !name.is_empty() && !name.contains(':')).unwrap_or("refresh").to_owned();
+    let mut requests = Vec::new();
+    for path in paths {
+        if let Some(cookie) = place.strip_prefix("cookie:") {
+            let mut request = carrying(scout, &path);
+            request.method = Some("POST".into());
+            request.auth = None;
+            request.cookies.retain(|_, value| value != "${token}");
+            request.cookies.insert(cookie.to_owned(), "${token}".into());
+            let returns = issue.map(|issue| issue.returns.clone()).unwrap_or_default();
+            if returns.contains_key("refresh_csrf") {
+                request.cookies.retain(|_, value| value != "${issued.csrf}");
+                send_back(&mut request, &returns, "refresh_csrf");
+            }
+            requests.push(request);
+            continue;
+        }
+        let mut names = vec![named.clone()];
+        names.extend(
+            ["refresh", "refresh_token", "refreshToken", "token"]
+                .map(str::to_owned)
+                .into_iter()
+                .filter(|n| *n != named),
+        );
+        requests.extend(names.iter().map(|name| asking(scout, &path, BodyKind::Json, name)));
+        let auth = Some(Auth::Bearer("${token}".into()));
+        requests.push(Request { method: Some("POST".into()), path, auth, ..Request::default() });
+    }
+    requests
+}
+
+pub(super) fn find_refresh(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
+    const NAME: &str = "refresh";
+    let Some(first) = login.issued.refresh.clone() else { return };
+    let mut absent: BTreeSet<String> = BTreeSet::new();
+    for request in refresh_requests(scout, documents) {
+        let path = request.path.clone();
+        if absent.contains(&path) {
+            continue;
+        }
+        scout.set(NAME, Operation { request: Some(request), ..Operation::default() });
+        let Some(reply) = scout.call(NAME, &with(&login.issued, &first)) else { continue };
+        let returns = if is_good(&reply) { tokens::returns(&reply) } else { IndexMap::new() };
+        if returns.is_empty() {
+            if matches!(reply.status, 404 | 405) {
+                absent.insert(path);
+            }
+            continue;
+        }
+        if let Some(operation) = scout.operation(NAME) {
+            operation.accepted = Some(Predicate { status: Some(OneOrMany::One(reply.status)), ..Predicate::default() });
+            operation.returns = returns;
+        }
+        describe_refresh(scout, &path);
+        return;
+    }
+    scout.unset(NAME);
+    scout.say("a refresh token is issued, but no refresh was found: say where with --refresh PATH");
+}
+
+/// Tries a refresh with logins of its own: does it rotate, and what becomes of what was before?
+fn describe_refresh(scout: &mut Scout<'_>, path: &str) {
+    const NAME: &str = "refresh";
+    let Some(session) = scout.log_in() else { return };
+    let Some(first) = session.refresh.clone() else { return };
+    let refreshed = |scout: &Scout<'_>, token: &str| {
+        let reply = scout.call(NAME, &with(&session, token))?;
+        scout.target.accepted(NAME, &reply).then(|| scout.target.tokens(&reply, NAME).ok()).flatten()
+    };
+    let way = scout.target.verify_ways().first().map(|way| (*way).to_owned());
+    let Some(second) = refreshed(scout, &first) else { return };
+    let rotates = second.refresh.as_ref().is_some_and(|token| *token != first);
+    let old_access =
+        way.map(|way| scout.call(&way, &shown(&session)).is_some_and(|reply| scout.target.accepted(&way, &reply)));
+    let replayed = refreshed(scout, &first).is_some();
+    let newest = second.refresh.clone().filter(|_| rotates && !replayed);
+    let family_ends = newest.map(|newest| refreshed(scout, &newest).is_none());
+    let bad: BTreeSet<u16> = [GARBAGE.to_owned(), tokens::tampered(&first)]
+        .iter()
+        .filter_map(|token| scout.call(NAME, &with(&session, token)))
+        .chain((!replayed).then(|| scout.call(NAME, &with(&session, &first))).flatten())
+        .filter(|reply| !is_good(reply))
+        .map(|reply| reply.status)
+        .collect();
+    let missing = scout.call(NAME, &Vars::new().issued(&session.other)).filter(|reply| !is_good(reply));
+    if let Some(operation) = scout.operation(NAME) {
+        if !rotates {
+            operation.returns.shift_remove("refresh");
+        }
+        operation.rotates = Some(rotates);
+        operation.replay = Some(if replayed { Replay::Accepted } else { Replay::Rejected });
+        operation.replay_revokes_family = family_ends;
+        operation.kills_old_access = old_access.map(|still_good| !still_good);
+        operation.denied = refused(&bad);
+        operation.invalid = missing.as_ref().and_then(|reply| refused(&BTreeSet::from([reply.status])));
+    }
+    let mut told = vec![if rotates { "a new refresh token each time" } else { "the refresh token stays" }.to_owned()];
+    told.push(if replayed { "a used one works again" } else { "a used one is refused" }.to_owned());
+    if family_ends == Some(true) {
+        told.push("and ends the whole session".to_owned());
+    }
+    if old_access == Some(false) {
+        told.push("the old access token is refused from then on".to_owned());
+    }
+    scout.say(format!("POST {path}: {}", told.join(", ")));
+}
+
+/// Where a revocation may be, and how the token may travel to it, the likeliest first.
+fn revoke_requests(scout: &Scout<'_>, login: &Login, documents: &Documents) -> Vec<Request> {
+    let path = login_path(scout);
+    let mut requests = Vec::new();
+    if path.ends_with("token/") && login.kind != "django-oauth-toolkit" {
+        requests.push(asking(scout, &format!("{path}blacklist/"), BodyKind::Json, "refresh"));
+    }
+    let standard = documents.member("revocation_endpoint").map(|address| scout.local(address));
+    let toolkit = (login.kind == "django-oauth-toolkit").then(|| "/o/revoke_token/".to_owned());
+    requests.extend(standard.or(toolkit).map(|path| asking(scout, &path, BodyKind::Form, "token")));
+    let named = |o: &&Described| {
+        let words = ["logout", "revoke", "blacklist"];
+        o.method == "POST" && !o.parameters && words.iter().any(|word| o.path.to_ascii_lowercase().contains(word))
+    };
+    // Of several logouts the one beside the login is meant.
+    let shared = |o: &&Described| path.bytes().zip(scout.local(&o.path).bytes()).take_while(|(a, b)| a == b).count();
+    let mut logouts: Vec<&Described> = documents.operations.iter().filter(named).collect();
+    logouts.sort_by_key(|o| std::cmp::Reverse(shared(o)));
+    for described in logouts {
+        let path = scout.local(&described.path);
+        let field = described.fields.iter().find(|f| {
+            let f = f.to_ascii_lowercase();
+            f.contains("token") || f.contains("refresh")
+        });
+        requests.push(match field {
+            Some(field) => asking(scout, &path, described.body, field),
+            None => Request { method: Some("POST".into()), ..carrying(scout, &path) },
+        });
+    }
+    requests
+}
+
+pub(super) fn find_revoke(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
+    for request in revoke_requests(scout, login, documents) {
+        if try_revoke(scout, request, true) {
+            return;
+        }
+    }
+    for request in logouts_beside(scout) {
+        if try_revoke(scout, request, false) {
+            return;
+        }
+    }
+    scout.unset("revoke");
+}
+
+/// Requests that no document names: whatever answers beside the login under the name of a logout.
+fn logouts_beside(scout: &Scout<'_>) -> Vec<Request> {
+    let mut requests = Vec::new();
+    for path in beside(&login_path(scout), LOGOUTS) {
+        let there =
+            |method: &str| scout.raw(method, &path, None).is_ok_and(|reply| !matches!(reply.status, 404 | 405 | 500..));
+        if there("POST") {
+            for field in ["refresh", "refresh_token", "refreshToken", "token"] {
+                requests.push(asking(scout, &path, BodyKind::Json, field));
+            }
+            requests.push(Request { method: Some("POST".into()), ..carrying(scout, &path) });
+        }
+        if there("DELETE") {
+            requests.push(Request { method: Some("DELETE".into()), ..carrying(scout, &path) });
+        }
+    }
+    requests
+}
+
+/// Revokes a session of its own and looks whether that had an effect; `false` where the request is refused, and where
+/// one that nobody has `described` has no effect: it was a guess.
+fn try_revoke(scout: &mut Scout<'_>, request: Request, described: bool) -> bool {
+    const NAME: &str = "revoke";
+    let (method, path) = (request.method.clone().unwrap_or_else(|| "POST".into()), request.path.clone());
+    let by_field = !request.fields.is_empty();
+    let Some(session) = scout.log_in() else { return false };
+    let refresh = session.refresh.clone().filter(|_| by_field && scout.target.has("refresh"));
+    let Some(token) = refresh.clone().or_else(|| session.access.clone()) else { return false };
+    scout.set(NAME, Operation { request: Some(request), ..Operation::default() });
+    let Some(reply) = scout.call(NAME, &with(&session, &token)).filter(is_good) else { return false };
+    let bad = scout.call(NAME, &with(&session, GARBAGE));
+    let missing = scout.call(NAME, &Vars::new().issued(&session.other)).filter(|reply| !is_good(reply));
+    let first_way = || scout.target.verify_ways().first().map(|way| (*way).to_owned());
+    let way = if refresh.is_some() { Some("refresh".to_owned()) } else { first_way() };
+    let ended =
+        way.and_then(|way| scout.call(&way, &with(&session, &token)).map(|reply| !scout.target.accepted(&way, &reply)));
+    if !described && ended != Some(true) {
+        return false;
+    }
+    if let Some(operation) = scout.operation(NAME) {
+        operation.accepted = Some(Predicate { status: Some(OneOrMany::One(reply.status)), ..Predicate::default() });
+        operation.denied = bad.as_ref().and_then(|reply| refused(&BTreeSet::from([reply.status])));
+        operation.invalid = missing.as_ref().and_then(|reply| refused(&BTreeSet::from([reply.status])));
+        operation.accepts = Some(vec![if refresh.is_some() { TokenUse::Refresh } else { TokenUse::Access }]);
+    }
+    let effect = match ended {
+        Some(true) => "what is revoked is refused from then on",
+        Some(false) => "WHAT IS REVOKED GOES ON WORKING",
+        None => "whether it works could not be seen",
+    };
+    scout.say(format!("{method} {path}: {}; {effect}", brief(&reply)));
+    true
+}
