@@ -230,7 +230,7 @@ async fn counters(Shared(state): Server) -> Response {
     let mut all: serde_json::Map<String, Value> =
         state.metrics.counters.all().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
     // A store that is away remembers nothing that could be told.
-    let swept = state.store.sweep(state.clock.now()).await;
+    let swept = state.sweep().await;
     let remembered = state.store.remembered().await.ok().filter(|_| swept.is_ok());
     all.insert("remembered".to_owned(), json!(remembered));
     reply::json(StatusCode::OK, &Value::Object(all))

@@ -75,7 +75,7 @@ impl App {
         if let Some(pace) = &self.state.pace {
             pace.retain_recent();
         }
-        if let Err(error) = self.state.store.sweep(self.state.clock.now()).await {
+        if let Err(error) = self.state.sweep().await {
             tracing::warn!(%error, "the sweep failed");
         }
     }

@@ -115,14 +115,20 @@ pub(crate) fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
 /// A body that takes longer holds a place that others need.
 const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Reads the body whole, or answers 413, or 408 where it does not come to its end.
+/// Reads the body whole, or answers 413, 408 where it does not come to its end, or 400 where it is broken.
 pub(crate) async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, Box<Response>> {
     let refused = |status, text| Box::new(reply::detail(status, text));
     match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")),
+        Ok(Err(error)) if is_too_large(&error) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")),
+        Ok(Err(_)) => Err(refused(StatusCode::BAD_REQUEST, "The body cannot be read.")),
         Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "The body took too long.")),
     }
+}
+
+/// Too large, or broken on its way?
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>())
 }
 
 /// Reads fields from JSON or a form, by the content type; 400 or 415 otherwise.

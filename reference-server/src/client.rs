@@ -100,8 +100,9 @@ impl Clients {
     /// The client that sends the request: by HTTP Basic, by fields of the form, or by its mere id where it is public.
     pub(crate) fn sender(&self, headers: &HeaderMap, fields: &Fields) -> Result<&Client, NoClient> {
         let basic = basic(headers)?;
-        let form = fields.text("client_id").map(str::to_owned);
-        let form_secret = fields.text("client_secret").map(str::to_owned);
+        // A parameter without a value is one that was left out (RFC 6749 section 3.2).
+        let given = |name| fields.text(name).filter(|value| !value.is_empty()).map(str::to_owned);
+        let (form, form_secret) = (given("client_id"), given("client_secret"));
         let (id, secret) = match (basic, form, form_secret) {
             (Some(_), _, Some(_)) => return Err(NoClient::Malformed),
             (Some((id, _)), Some(form), None) if id != form => return Err(NoClient::Malformed),

@@ -466,6 +466,9 @@ impl Key {
     }
 }
 
+/// Keys that a ring holds at most.
+const MOST_KEYS: usize = 16;
+
 /// The keys at one moment; replaced whole when they change.
 #[derive(Debug)]
 pub(crate) struct Ring {
@@ -537,11 +540,18 @@ impl KeyRing {
         if !drop_others {
             keys.extend(before.keys.iter().cloned());
         }
+        // The newest rotation decides which key comes next; the one that signs until then stays among those that verify.
+        let signer = Arc::clone(before.signer(now));
         // Sixteen keys are more overlap than anyone needs, and a bound for those who call this in a loop.
-        keys.truncate(16);
+        if keys.len() > MOST_KEYS {
+            keys.truncate(MOST_KEYS);
+            if !drop_others && !keys.iter().any(|kept| kept.kid == signer.kid) {
+                keys[MOST_KEYS - 1] = Arc::clone(&signer);
+            }
+        }
         let ring = match from {
             Some(from) => {
-                let current = Arc::clone(before.signer(now));
+                let current = signer;
                 Ring { next: Some((from, key)), ..Ring::of(current, keys, &self.others) }
             }
             None => Ring::of(key, keys, &self.others),

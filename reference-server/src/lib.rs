@@ -57,6 +57,7 @@ mod flawed;
 mod flaws;
 mod intake;
 mod keys;
+mod listen;
 mod material;
 mod metrics;
 mod notes;

@@ -139,7 +139,7 @@ pub(crate) fn denied(state: &State, denied: Denied) -> Response {
         Denied::Token(refusal) => unauthorized(bad_token(refusal)),
         // A token of another dialect or client is, here, simply none of ours.
         Denied::Client | Denied::Scope => unauthorized(bad_token(Refusal::WrongType)),
-        Denied::Throttled(seconds) => {
+        Denied::Throttled(seconds) | Denied::Paced(seconds) => {
             let mut response = detail(
                 StatusCode::TOO_MANY_REQUESTS,
                 &format!("Request was throttled. Expected available in {seconds} seconds."),

@@ -9,7 +9,7 @@ pub(crate) fn has(scope: &str, wanted: &str) -> bool {
 }
 
 /// True where every word is of the characters that RFC 6749 allows.
-fn well_formed(scope: &str) -> bool {
+pub(crate) fn well_formed(scope: &str) -> bool {
     scope
         .split(' ')
         .all(|one| !one.is_empty() && one.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)))

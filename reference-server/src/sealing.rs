@@ -104,11 +104,16 @@ struct Header<'a> {
     #[serde(borrow, default)]
     apv: Option<Text<'a>>,
     /// Compression makes a small token large, and tells about what is hidden.
-    #[serde(default)]
-    zip: Option<serde::de::IgnoredAny>,
+    #[serde(default, deserialize_with = "there")]
+    zip: bool,
     /// No extension is understood.
-    #[serde(default)]
-    crit: Option<serde::de::IgnoredAny>,
+    #[serde(default, deserialize_with = "there")]
+    crit: bool,
+}
+
+/// True for a member that is there, whatever its value: `null` is a value too.
+fn there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 #[derive(Deserialize)]
@@ -246,7 +251,7 @@ impl Sealer {
         let decode = |segment: &str| URL_SAFE_NO_PAD.decode(segment).ok();
         let bytes = decode(header_text)?;
         let header: Header<'_> = object(&bytes)?;
-        if header.zip.is_some() || header.crit.is_some() {
+        if header.zip || header.crit {
             return None;
         }
         // One key, one algorithm: as with signatures, the header may only confirm it.

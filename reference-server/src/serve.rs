@@ -4,24 +4,16 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_rustls::TlsAcceptor;
 
 use crate::algorithm::Algorithm;
 use crate::app::{App, app};
-use crate::bearer::Connection;
 use crate::config::{Config, DEVELOPMENT_PASSWORD, duration};
 use crate::flaws::{FlawId, FlawSet};
+use crate::listen::{Way, accept};
 use crate::password::Hash;
 use crate::sealing::Encryption;
 use crate::state::StartError;
@@ -253,10 +245,11 @@ pub async fn serve(
     if let Some(admin_port) = admin_port {
         let (listener, address) = bind(admin_port).await?;
         ready.push_str(&format!("admin on http://{address}\n"));
-        servers.spawn(accept(listener, app.admin(), None, false, Gauge::default(), stopped.clone()));
+        let way = Way { router: app.admin(), tls: None, mark_connections: false, open: Gauge::default() };
+        servers.spawn(accept(listener, way, stopped.clone()));
     }
-    let open = app.connections();
-    servers.spawn(accept(listener, app.router(admin_port.is_some()), tls, mark_connections, open, stopped));
+    let way = Way { router: app.router(admin_port.is_some()), tls, mark_connections, open: app.connections() };
+    servers.spawn(accept(listener, way, stopped));
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(ready.as_bytes()).and_then(|()| stdout.flush());
     drop(stdout);
@@ -278,6 +271,12 @@ fn warn(config: &Config) {
             config.algorithm.name
         );
     }
+    if config.rfc9068 && config.audience.is_empty() {
+        let _ = writeln!(
+            stderr,
+            "warning: RFC 9068 section 2.2 demands an `aud` in every access token, and none is configured\nhint: --audience NAME"
+        );
+    }
     for name in config.flaws.names() {
         let _ = writeln!(stderr, "warning: flaw `{name}` is on");
     }
@@ -289,98 +288,4 @@ async fn sweep_forever(app: &App) {
         every.tick().await;
         app.sweep().await;
     }
-}
-
-/// The largest head of a request; a token that needs more than half of it is refused by most proxies anyway.
-const HEAD_BYTES: usize = 64 * 1024;
-/// A client that takes longer to send a head is a slow-loris.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// More connections wait in the listener's queue.
-const CONNECTIONS: usize = 20_000;
-/// Descriptors for the store, the listeners and files, which connections may not take.
-const OWN_DESCRIPTORS: usize = 128;
-
-/// How many connections may be open: raises the process's limit of descriptors as far as it may.
-fn connections() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = (CONNECTIONS + OWN_DESCRIPTORS) as u64;
-    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted)).max(limit.current.unwrap_or(wanted));
-    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
-    let have = if set.is_ok() { raised } else { limit.current.unwrap_or(raised) };
-    (have as usize).saturating_sub(OWN_DESCRIPTORS).clamp(16, CONNECTIONS)
-}
-
-/// A connection's place among those that may be open, counted while it is held.
-struct Place {
-    open: Gauge,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn new(open: &Gauge, permit: OwnedSemaphorePermit) -> Self {
-        open.inc();
-        Self { open: open.clone(), _permit: permit }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    tls: Option<TlsAcceptor>,
-    mark_connections: bool,
-    open: Gauge,
-    mut stopped: tokio::sync::watch::Receiver<bool>,
-) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(256);
-    let builder = Arc::new(builder);
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(tokio::sync::Semaphore::new(connections()));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.changed() => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(_) => {
-                // Out of descriptors: accepting at once again would only spin.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            }
-        };
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let place = Place::new(&open, place);
-        let _ = stream.set_nodelay(true);
-        let router =
-            if mark_connections { router.clone().layer(Extension(Connection::default())) } else { router.clone() };
-        let service = TowerToHyperService::new(router);
-        let Some(tls) = &tls else {
-            let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-            tokio::spawn(async move {
-                let _ = connection.await;
-                drop(place);
-            });
-            continue;
-        };
-        let (handshake, builder, watcher) = (tls.accept(stream), Arc::clone(&builder), graceful.watcher());
-        tokio::spawn(async move {
-            // A handshake that dawdles holds a place like a head that does.
-            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
-                let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await;
-            }
-            drop(place);
-        });
-    }
-    // Who comes now is refused at once, not left in a queue that nobody serves.
-    drop(listener);
-    let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
 }

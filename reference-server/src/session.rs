@@ -13,6 +13,7 @@ use crate::keys::Ring;
 use crate::scope;
 use crate::state::State;
 use crate::store::{Presented, Rotation, RotationRules, Successor};
+use crate::throttle::{Throttle, Turn};
 use crate::token::{Claims, Issue, Purpose, random_id};
 use crate::users::{Busy, User};
 use crate::verify::{Gate, Place, Reading, Refusal, verify};
@@ -26,6 +27,8 @@ pub(crate) enum Denied {
     Token(Refusal),
     /// Too many failed logins of this name: how many seconds to wait.
     Throttled(u64),
+    /// Too many requests of this user or client: how many seconds to wait.
+    Paced(u64),
     /// No such user; said apart from a wrong password only by a mistake.
     UnknownUser,
     /// The token was issued to another client, or to none.
@@ -105,6 +108,32 @@ pub(crate) struct Pair {
     pub(crate) user: Option<Arc<User>>,
 }
 
+/// The longest `sid` and `jti`; ours have 22 letters, and not every store can look for a long one.
+const NAME_BYTES: usize = 512;
+
+/// How often and how long a login waits for another one of the same name that is under way.
+const TURN_POLLS: usize = 400;
+const TURN_POLL: Duration = Duration::from_millis(5);
+
+/// A password of one name that is being looked at; where the caller goes away meanwhile it counts as not looked at.
+struct Try<'t> {
+    throttle: &'t Throttle,
+    name: u64,
+    opened: Option<bool>,
+}
+
+impl Try<'_> {
+    fn ended(mut self, opened: bool) {
+        self.opened = Some(opened);
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        self.throttle.end(self.name, self.opened);
+    }
+}
+
 /// Who a token speaks for.
 #[derive(Debug)]
 pub(crate) struct Caller<'p> {
@@ -128,13 +157,33 @@ impl std::fmt::Debug for User {
     }
 }
 
+/// The text with each name replaced by its value; a value that looks like a name stays as it is.
+fn filled_text(text: &str, names: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        match names.iter().find(|(name, _)| rest.starts_with(name)) {
+            Some((name, value)) => {
+                filled.push_str(value);
+                rest = &rest[name.len()..];
+            }
+            None => {
+                filled.push_str("${");
+                rest = &rest[2..];
+            }
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
 /// Configured claims with what their texts name filled in.
 fn templated(claims: &Map<String, Value>, user: Option<&User>, grant: &Grant) -> Map<String, Value> {
     fn filled(value: &Value, names: &[(&str, &str)]) -> Value {
         match value {
-            Value::String(text) => {
-                Value::String(names.iter().fold(text.clone(), |text, (name, value)| text.replace(name, value)))
-            }
+            Value::String(text) => Value::String(filled_text(text, names)),
             Value::Array(list) => list.iter().map(|one| filled(one, names)).collect(),
             Value::Object(map) => {
                 Value::Object(map.iter().map(|(name, one)| (name.clone(), filled(one, names))).collect())
@@ -278,9 +327,10 @@ impl State {
     pub(crate) async fn authenticate(&self, name: &str, password: &str) -> Result<Arc<User>, Denied> {
         self.admit("user", name)?;
         let limit = self.config.login_limit.filter(|_| !self.has(F::NoThrottle));
-        if let Some(wait) = limit.and_then(|limit| self.throttle.wait(name, limit, self.now())) {
-            return Err(Denied::Throttled(wait));
-        }
+        let turn = match limit {
+            Some(limit) => Some(self.turn(name, limit).await?),
+            None => None,
+        };
         let user = self.users.by_name(name);
         self.metrics.counters.hashed.inc();
         if self.has(F::UnboundedHash) && password.len() > 4096 {
@@ -294,19 +344,32 @@ impl State {
         // An inactive user is told what a wrong password is told, after the same work.
         match user {
             Some(user) if (opens || self.has(F::AnyPassword)) && user.active => {
-                if limit.is_some() {
-                    self.throttle.passed(name);
+                if let Some(turn) = turn {
+                    turn.ended(true);
                 }
                 Ok(if self.has(F::SharedStateLogin) { self.slips.shared(user).await } else { user })
             }
             found => {
-                if limit.is_some() {
-                    self.throttle.failed(name, self.now());
+                if let Some(turn) = turn {
+                    turn.ended(false);
                 }
                 let told = found.is_none() && self.has(F::DistinctMessage);
                 Err(if told { Denied::UnknownUser } else { Denied::Credentials })
             }
         }
+    }
+
+    /// Waits until a password of `name` may be looked at; refused where too many have failed.
+    async fn turn(&self, name: &str, limit: u32) -> Result<Try<'_>, Denied> {
+        let name = self.short_name(&name);
+        for _ in 0..TURN_POLLS {
+            match self.throttle.begin(name, limit, self.now()) {
+                Turn::Go => return Ok(Try { throttle: &self.throttle, name, opened: None }),
+                Turn::Wait => tokio::time::sleep(TURN_POLL).await,
+                Turn::Refused(seconds) => return Err(Denied::Throttled(seconds)),
+            }
+        }
+        Err(Denied::Throttled(1))
     }
 
     /// Access and refresh token of a new session.
@@ -318,15 +381,25 @@ impl State {
             purpose: Purpose::Refresh,
             jti: random_id(),
             iat,
-            exp: iat + self.config.refresh_lifetime.as_secs(),
+            exp: (iat + self.config.refresh_lifetime.as_secs()).min(self.session_end(&grant)),
         };
         let refresh = self.mint(&ring, Some(&user), &grant, &draft)?;
         self.metrics.counters.issued.inc();
         Ok(Pair { access, refresh: Some(refresh), grant, user: Some(user) })
     }
 
+    /// Beyond this second no token of the session reaches, however often it is refreshed.
+    fn session_end(&self, grant: &Grant) -> u64 {
+        if self.has(F::SlideForever) {
+            return u64::MAX;
+        }
+        grant.auth_time.saturating_add(self.config.absolute_lifetime.as_secs())
+    }
+
     /// One access token, from `iat` on.
     pub(crate) fn access(&self, ring: &Ring, user: Option<&User>, grant: &Grant, iat: u64) -> Result<String, Denied> {
+        // A client's own token belongs to no login.
+        let end = if user.is_some() { self.session_end(grant) } else { u64::MAX };
         self.mint(
             ring,
             user,
@@ -335,7 +408,7 @@ impl State {
                 purpose: Purpose::Access,
                 jti: random_id(),
                 iat,
-                exp: iat + self.config.access_lifetime.as_secs(),
+                exp: (iat + self.config.access_lifetime.as_secs()).min(end),
             },
         )
     }
@@ -363,6 +436,9 @@ impl State {
         let claims = verify(&reading, text, payload)?;
         let user = self.user_of(gate.place, &claims)?;
         let jti = claims.jti.as_ref().map_or("", AsRef::as_ref);
+        if [claims.session(), jti].iter().any(|name| name.len() > NAME_BYTES || name.contains('\0')) {
+            return Err(Denied::Token(Refusal::Claims));
+        }
         if self.store.is_revoked(claims.session(), jti).await? && !self.overlooks_revocation(gate.place, &claims) {
             return Err(Denied::Token(Refusal::Revoked));
         }
@@ -450,19 +526,15 @@ impl State {
             user = Some(self.slips.shared(own).await);
         }
         let user = user.as_deref();
+        let end = self.session_end(&grant);
+        if end <= iat {
+            return Err(Denied::Token(Refusal::Expired));
+        }
         let mut refresh = None;
         if self.has(F::StaticRefresh) {
             refresh = Some(text.to_owned());
         } else if self.config.rotate {
-            let end = if self.has(F::SlideForever) {
-                u64::MAX
-            } else {
-                auth_time.saturating_add(self.config.absolute_lifetime.as_secs())
-            };
             let exp = (iat + self.config.refresh_lifetime.as_secs()).min(end);
-            if exp <= iat {
-                return Err(Denied::Token(Refusal::Expired));
-            }
             let next = Successor { jti: random_id(), issued: iat, expires: exp };
             let presented = Presented {
                 session: &grant.session,

@@ -93,11 +93,13 @@ pub(crate) fn read(path: &Path, config: &mut Config) -> Result<(), StartError> {
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
     let options = serde_yaml::options! {
+        // Its neighbours may be passwords: `told` shows the line alone.
+        with_snippet: false,
         strict_booleans: true,
         budget: serde_yaml::budget! { max_anchors: 0, max_depth: 16, max_documents: 1 },
     };
     let file: File =
-        serde_yaml::from_str_with_options(&text, options).map_err(|error| wrong(path, &error.to_string()))?;
+        serde_yaml::from_str_with_options(&text, options).map_err(|error| wrong(path, &told(&error, &text)))?;
     apply(file, path, config)
 }
 
@@ -115,6 +117,23 @@ fn secret(text: &str, folder: &Path) -> Result<String, String> {
         };
     }
     Ok(text.to_owned())
+}
+
+/// What is wrong, with the line that it is about; where that line or the one before it names a secret, neither line nor value.
+fn told(error: &serde_yaml::Error, text: &str) -> String {
+    let Some(location) = error.location() else { return error.to_string() };
+    let (line, column) = (location.line() as usize, location.column() as usize);
+    let nth = |line: usize| line.checked_sub(1).and_then(|line| text.lines().nth(line)).unwrap_or_default();
+    let secret = |line: &str| ["password", "secret"].iter().any(|name| line.to_ascii_lowercase().contains(name));
+    if secret(nth(line))
+        || (nth(line.saturating_sub(1)).trim_end().ends_with(':') && secret(nth(line.saturating_sub(1))))
+    {
+        return format!(
+            "line {line} column {column}: expected something else beside a secret, which is not shown here"
+        );
+    }
+    let blank = " ".repeat(column.saturating_sub(1));
+    format!("{error}\n  |\n{line} | {}\n  | {blank}^", nth(line))
 }
 
 fn apply(file: File, path: &Path, config: &mut Config) -> Result<(), StartError> {

@@ -155,6 +155,28 @@ fn keys_of(config: &Config) -> Result<(Key, Vec<Key>), StartError> {
     Ok((first, keys))
 }
 
+/// No two users of one name, and scopes that RFC 6749 section 3.3 allows.
+fn check_names(config: &Config) -> Result<(), StartError> {
+    let mut names = std::collections::HashSet::with_capacity(config.users.len());
+    if let Some(twice) = config.users.iter().find(|user| !names.insert(&*user.name)) {
+        return Err(StartError::Config(format!("expected users of different names, saw `{}` twice", twice.name)));
+    }
+    let scopes = config.users.iter().map(|user| &user.scope).chain(config.clients.iter().map(|client| &client.scope));
+    for scope in scopes.flatten() {
+        if !scope.is_empty() && !crate::scope::well_formed(scope) {
+            return Err(StartError::Config(format!(
+                "expected a scope of words between single spaces, without quotes and backslashes, saw `{scope}`"
+            )));
+        }
+    }
+    if config.rate_limit == Some(0) {
+        return Err(StartError::Config(
+            "expected a rate limit of 1 or more, saw 0\nhint: leave it out for no limit".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// Everything that the handlers share.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -173,7 +195,9 @@ pub(crate) struct State {
     pub(crate) rotation: RotationRules,
     pub(crate) metrics: Metrics,
     /// How fast one user or client may ask, where that is limited.
-    pub(crate) pace: Option<governor::DefaultKeyedRateLimiter<String>>,
+    pub(crate) pace: Option<governor::DefaultKeyedRateLimiter<u64>>,
+    /// What names are kept as, where a stranger chooses them: a name may be long, and there is no end of them.
+    names: std::hash::RandomState,
     pub(crate) throttle: crate::throttle::Throttle,
     pub(crate) notes: crate::notes::Notes,
     pub(crate) stall: crate::stall::Stall,
@@ -213,6 +237,7 @@ impl State {
                 return Err(StartError::Config(format!("expected private claims of other names, saw `{name}`")));
             }
         }
+        check_names(&config)?;
         let (key, others) = keys_of(&config)?;
         let sealer = config
             .encryption
@@ -247,6 +272,7 @@ impl State {
                 .rate_limit
                 .and_then(std::num::NonZeroU32::new)
                 .map(|limit| governor::RateLimiter::keyed(governor::Quota::per_second(limit))),
+            names: std::hash::RandomState::new(),
             throttle: crate::throttle::Throttle::default(),
             notes: crate::notes::Notes::default(),
             stall: crate::stall::Stall::default(),
@@ -265,15 +291,32 @@ impl State {
         self.clock.now() + skew
     }
 
+    /// Forgets what no token can ask for any more.
+    ///
+    /// Entries end with the refresh token that they are about. Access tokens of its session may have been issued until then, and a leeway
+    /// lets each pass a little longer, once at the refresh and once at the resource.
+    pub(crate) async fn sweep(&self) -> Result<(), crate::store::StoreError> {
+        let [resource, verify, refresh] = [&self.gates.resource, &self.gates.verify, &self.gates.refresh];
+        let leeway_s = resource.leeway_s.max(verify.leeway_s).max(refresh.leeway_s).max(0.0);
+        let longer_s = self.config.access_lifetime.as_secs_f64() + 2.0 * leeway_s;
+        self.store.sweep(self.clock.now() - longer_s).await
+    }
+
     /// Counts a request of `who`, a user or client, or says how many seconds it must wait.
     pub(crate) fn admit(&self, kind: &str, who: &str) -> Result<(), Denied> {
         use governor::clock::Clock as _;
         let Some(pace) = &self.pace else { return Ok(()) };
-        pace.check_key(&format!("{kind} {who}")).map_err(|not_yet| {
+        pace.check_key(&self.short_name(&(kind, who))).map_err(|not_yet| {
             self.metrics.counters.overloaded.inc();
             let wait = not_yet.wait_time_from(governor::clock::DefaultClock::default().now());
-            Denied::Throttled(wait.as_secs() + 1)
+            Denied::Paced(wait.as_secs() + 1)
         })
+    }
+
+    /// A name as the limits remember it.
+    pub(crate) fn short_name(&self, name: &impl std::hash::Hash) -> u64 {
+        use std::hash::BuildHasher;
+        self.names.hash_one(name)
     }
 
     /// True where this flaw is on.

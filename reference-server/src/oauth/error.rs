@@ -83,12 +83,12 @@ pub(super) fn denied(state: &State, why: Denied) -> Response {
         Denied::UnknownUser => invalid("there is no such user"),
         Denied::Token(_) | Denied::Client => invalid("the token does not do"),
         Denied::Scope => refused(Code::InvalidScope, "more was asked for than may be granted"),
-        Denied::Throttled(seconds) => {
-            let mut response = with_status(
-                StatusCode::TOO_MANY_REQUESTS,
-                Code::TemporarilyUnavailable,
-                "too many failed logins, try again later",
-            );
+        Denied::Throttled(seconds) | Denied::Paced(seconds) => {
+            let text = match why {
+                Denied::Throttled(_) => "too many failed logins, try again later",
+                _ => "too many requests, try again later",
+            };
+            let mut response = with_status(StatusCode::TOO_MANY_REQUESTS, Code::TemporarilyUnavailable, text);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             response
         }

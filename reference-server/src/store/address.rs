@@ -81,7 +81,7 @@ fn read(path: &Path) -> Result<String, String> {
 fn plain(text: &str) -> Result<StoreConfig, String> {
     let (scheme, rest) = match text.split_once(':') {
         None if text == "memory" => return Ok(StoreConfig::Memory),
-        None if !text.contains('@') => return Err(format!("expected {FORMS}, saw `{text}`")),
+        None if is_word(text) => return Err(format!("expected {FORMS}, saw `{text}`")),
         None => return Err(format!("expected {FORMS}, saw something else")),
         Some(parts) => parts,
     };
@@ -99,8 +99,14 @@ fn plain(text: &str) -> Result<StoreConfig, String> {
                          a Unix socket or a tunnel"
                 .to_owned())
         }
-        other => Err(format!("expected {FORMS}, saw `{other}:..`")),
+        other if is_word(other) => Err(format!("expected {FORMS}, saw `{other}:..`")),
+        _ => Err(format!("expected {FORMS}, saw something else")),
     }
+}
+
+/// A short word of letters and digits, which may be repeated in a message: settings of another form may hold a password.
+fn is_word(text: &str) -> bool {
+    text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-_".contains(&byte))
 }
 
 fn built(feature: &str, it_is: bool) -> Result<(), String> {
@@ -161,6 +167,8 @@ mod tests {
             ("mysql://ann:s3cret@db/tokens", "saw `mysql:..`"),
             ("rediss://ann:s3cret@db", "TLS"),
             ("ann@s3cret", "saw something else"),
+            ("host=db user=ann password=s3cret", "saw something else"),
+            ("host=db password=s3cret options=a:b", "saw something else"),
             ("env:NO_SUCH_VARIABLE_HERE", "NO_SUCH_VARIABLE_HERE"),
             ("file:/no/such/file", "/no/such/file"),
         ] {

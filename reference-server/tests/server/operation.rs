@@ -77,6 +77,26 @@ fn a_mistake_in_the_file_is_shown_with_line_and_column() {
     assert_eq!(refused(&["--config", "/no/such/file.yaml"]).0, 2);
 }
 
+#[test]
+fn a_mistake_in_the_file_is_shown_without_the_secrets_around_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in [
+        "users:\n  - name: alice\n    password: hunter2-secret\nrotat: true\n",
+        "users:\n  - name: alice\n    password: [hunter2-secret]\n",
+        "users:\n  - name: alice\n    password:\n      - hunter2-secret\n",
+        "users: [{name: alice, password: hunter2-secret, color: red}]\n",
+        "clients: [{id: shop, secret: {hunter2-secret: 1}}]\n",
+        "users: [{name: a, password: hunter2-secret}, {name: a, password: hunter2-secret}]\n",
+        "rate-limit: 0\nclients: [{id: shop, secret: hunter2-secret}]\n",
+        "store: host=db user=ann password=hunter2-secret\n",
+    ] {
+        let (code, said) = refused(&["--config", &file(&folder, "c.yaml", text)]);
+        assert_eq!(code, 2, "{text}{said}");
+        assert!(!said.contains("hunter2") && said.contains("c.yaml") | said.contains("expected"), "{said}");
+    }
+    assert!(!refused(&["--store", "host=db password=hunter2-secret"]).1.contains("hunter2"));
+}
+
 #[tokio::test]
 async fn tls_serves_http_2_and_http_1_with_the_given_certificate() {
     let folder = tempfile::tempdir().unwrap();

@@ -165,3 +165,60 @@ async fn garbage_and_huge_heads_by_the_thousand_neither_crash_nor_fill_it() {
     let (status, said) = process.end();
     assert!(status.success() && !said.contains("panicked"), "{said}");
 }
+
+#[tokio::test]
+async fn silence_is_no_claim_to_a_place_and_no_reason_to_stay() {
+    let process = Process::start(&[]);
+    let address = process.url.strip_prefix("http://").unwrap().to_owned();
+    let mut silent = Vec::new();
+    for first in [&b""[..], b"P", b"PRI * HT", b"GET / HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        silent.push((String::from_utf8_lossy(first).into_owned(), stream));
+    }
+    for (first, mut stream) in silent {
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "after {first:?} the connection is still open");
+    }
+    // One that has said nothing when the end comes is not waited for.
+    let _silent = TcpStream::connect(&address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = Instant::now();
+    let (status, _) = process.end();
+    assert!(status.success());
+    assert!(began.elapsed() < Duration::from_secs(4), "the end took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_whose_places_are_all_taken_hears_the_end() {
+    // 160 descriptors leave 32 places.
+    let mut process = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 160; exec \"$0\" --port 0 --hash none", env!("CARGO_BIN_EXE_reference-server")])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(process.stdout.take().unwrap()), &mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        held.push(TcpStream::connect(&address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(8);
+    let ended = loop {
+        match process.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if Instant::now() > deadline => break None,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    if ended.is_none() {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+}

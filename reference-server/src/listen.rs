@@ -1,0 +1,278 @@
+//! How do connections come in, how long may each stay, and how do they end? Places, deadlines, HTTP/1.1 and HTTP/2.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use http::{Request, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
+
+use crate::bearer::Connection;
+use crate::reply;
+
+/// The largest head of a request; a token that needs more than half of it is refused by most proxies anyway.
+const HEAD_BYTES: usize = 64 * 1024;
+/// A client that takes longer to send a head is a slow-loris.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection over which nothing goes in either direction for so long is gone, or takes an answer so slowly that it holds its place
+/// for nothing.
+const IDLE: Duration = Duration::from_secs(60);
+/// Open requests have so long once the end has begun.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// What a client that speaks HTTP/2 sends first (RFC 9113 section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// More connections wait in the listener's queue.
+const CONNECTIONS: usize = 20_000;
+/// Descriptors for the store, the listeners and files, which connections may not take.
+const OWN_DESCRIPTORS: usize = 128;
+
+/// How many connections may be open: raises the process's limit of descriptors as far as it may.
+fn connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = (CONNECTIONS + OWN_DESCRIPTORS) as u64;
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted)).max(limit.current.unwrap_or(wanted));
+    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
+    let have = if set.is_ok() { raised } else { limit.current.unwrap_or(raised) };
+    (have as usize).saturating_sub(OWN_DESCRIPTORS).clamp(16, CONNECTIONS)
+}
+
+/// A connection's place among those that may be open, counted while it is held.
+struct Place {
+    open: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn new(open: &Gauge, permit: OwnedSemaphorePermit) -> Self {
+        open.inc();
+        Self { open: open.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
+/// A connection that ends with an error once nothing has gone over it for [`IDLE`].
+struct Lively<S> {
+    stream: S,
+    last: Instant,
+    check: Pin<Box<Sleep>>,
+}
+
+impl<S> Lively<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, last: Instant::now(), check: Box::pin(tokio::time::sleep(IDLE)) }
+    }
+
+    /// What came of an attempt, or the end of patience.
+    fn judged<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.last = Instant::now();
+            return outcome;
+        }
+        // The timer is set anew only when it has run out, not with every byte.
+        while self.check.as_mut().poll(context).is_ready() {
+            let over = self.last + IDLE;
+            if Instant::now() >= over {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.check.as_mut().reset(over);
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Lively<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_read(context, into);
+        self.judged(outcome, context)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Lively<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judged(outcome, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.judged(outcome, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A flush that has nothing to do is no sign of life.
+        if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_flush(context) {
+            return Poll::Ready(outcome);
+        }
+        self.judged(Poll::Pending, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_shutdown(context));
+        Poll::Ready(outcome)
+    }
+}
+
+/// HTTP/2 without TLS announces itself with its first bytes, which are looked at and left where they are.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut seen = [0; HTTP2_PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut seen).await?;
+        if length == 0 || !HTTP2_PREFACE.starts_with(&seen[..length]) {
+            return Ok(false);
+        }
+        if length == HTTP2_PREFACE.len() {
+            return Ok(true);
+        }
+        // The bytes that are there would be there at once again.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// True for a request that says which host it is for as RFC 9112 section 3.2 demands: once.
+fn names_its_host<B>(request: &Request<B>) -> bool {
+    request.version() != Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
+}
+
+/// How a server answers its connections.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) router: Router,
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// Connections are told apart: only a mistake wants to know.
+    pub(crate) mark_connections: bool,
+    /// How many are open.
+    pub(crate) open: Gauge,
+}
+
+/// HTTP/1.1 and HTTP/2 with their limits.
+struct Protocols {
+    http1: auto::Builder<TokioExecutor>,
+    http2: auto::Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn new() -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(256);
+        Self { http1: builder.clone().http1_only(), http2: builder.http2_only() }
+    }
+
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        is_http2: bool,
+        router: Router,
+        watcher: Watcher,
+    ) {
+        let service = TowerToHyperService::new(router);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = names_its_host(&request).then(|| service.call(request));
+            async move {
+                match answer {
+                    Some(answer) => answer.await,
+                    None => Ok(reply::detail(StatusCode::BAD_REQUEST, "A request names its host once.")),
+                }
+            }
+        });
+        let protocol = if is_http2 { &self.http2 } else { &self.http1 };
+        let connection = protocol.serve_connection(TokioIo::new(stream), service).into_owned();
+        // Whoever breaks the protocol or goes away has ended its connection; there is nobody to tell.
+        let _ = watcher.watch(connection).await;
+    }
+}
+
+/// What comes first, within the time that a head may take; `None` where it does not come, or the end has begun. A handshake that
+/// dawdles holds a place like a head that does.
+async fn at_first<T>(first: impl Future<Output = io::Result<T>>, ending: &mut watch::Receiver<bool>) -> Option<T> {
+    tokio::select! {
+        first = tokio::time::timeout(HEAD_TIMEOUT, first) => first.ok()?.ok(),
+        // Who has said nothing yet holds up no end.
+        _ = ending.changed() => None,
+    }
+}
+
+/// Finds out what a new connection speaks, and serves it to its end.
+async fn serve_one(
+    stream: TcpStream,
+    way: Way,
+    protocols: Arc<Protocols>,
+    watcher: Watcher,
+    mut ending: watch::Receiver<bool>,
+) {
+    let router = if way.mark_connections { way.router.layer(Extension(Connection::default())) } else { way.router };
+    let Some(tls) = way.tls else {
+        if let Some(is_http2) = at_first(speaks_http2(&stream), &mut ending).await {
+            protocols.serve(Lively::new(stream), is_http2, router, watcher).await;
+        }
+        return;
+    };
+    if let Some(stream) = at_first(tls.accept(Lively::new(stream)), &mut ending).await {
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        protocols.serve(stream, is_http2, router, watcher).await;
+    }
+}
+
+/// Serves whoever connects until `stopped` changes; open requests then have five seconds.
+pub(crate) async fn accept(listener: TcpListener, way: Way, mut stopped: watch::Receiver<bool>) {
+    let protocols = Arc::new(Protocols::new());
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(tokio::sync::Semaphore::new(connections()));
+    let ending = stopped.clone();
+    let next = async {
+        loop {
+            // A place first: who finds none waits in the listener's queue.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let stream = loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => break stream,
+                    // Out of descriptors: accepting at once again would only spin.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            };
+            let _ = stream.set_nodelay(true);
+            let place = Place::new(&way.open, place);
+            let (way, protocols, watcher) = (way.clone(), Arc::clone(&protocols), graceful.watcher());
+            let ending = ending.clone();
+            tokio::spawn(async move {
+                serve_one(stream, way, protocols, watcher, ending).await;
+                drop(place);
+            });
+        }
+    };
+    tokio::select! {
+        () = next => {}
+        _ = stopped.changed() => {}
+    }
+    // Who comes now is refused at once, not left in a queue that nobody serves.
+    drop(listener);
+    let _ = tokio::time::timeout(LAST_REQUESTS, graceful.shutdown()).await;
+}
