@@ -359,6 +359,8 @@ mod tests {
         assert!(sealer.unseal(&sealed(json!({"alg": "dir", "enc": "A256GCM"}))).is_some());
         for refused in [
             json!({"alg": "dir", "enc": "A256GCM", "zip": "DEF"}),
+            json!({"alg": "dir", "enc": "A256GCM", "zip": null}),
+            json!({"alg": "dir", "enc": "A256GCM", "crit": null}),
             json!({"alg": "dir", "enc": "A256GCM", "crit": ["exp"]}),
             json!({"alg": "dir", "enc": "A128GCM"}),
             json!({"alg": "PBES2-HS512+A256KW", "enc": "A256GCM", "p2c": 1_000_000_000, "p2s": "AAAA"}),

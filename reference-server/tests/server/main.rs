@@ -5,6 +5,7 @@ mod durable;
 mod encrypted;
 mod interop;
 mod keys;
+mod lasting;
 mod oauth;
 mod operation;
 mod process;

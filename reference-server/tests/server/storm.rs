@@ -222,3 +222,23 @@ async fn a_server_whose_places_are_all_taken_hears_the_end() {
     }
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_request_names_its_host_once_and_a_broken_body_is_the_caller_s_fault() {
+    let process = Process::start(&[]);
+    let one = "Host: a\r\n";
+    let json = "Content-Type: application/json\r\n";
+    for (request, status) in [
+        (format!("GET /healthz HTTP/1.1\r\n{one}Connection: close\r\n\r\n"), "200"),
+        ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "400"),
+        (format!("GET /healthz HTTP/1.1\r\n{one}{one}Connection: close\r\n\r\n"), "400"),
+        ("GET /healthz HTTP/1.0\r\n\r\n".to_owned(), "200"),
+        (format!("POST /api/token/ HTTP/1.1\r\n{one}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "400"),
+    ] {
+        let mut stream = TcpStream::connect(process.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer[9..], status.as_bytes(), "{request:?}");
+    }
+}
