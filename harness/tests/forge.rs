@@ -146,6 +146,33 @@ fn who_was_named_on_the_command_line_is_named_in_the_lines_and_the_password_is_a
 }
 
 #[test]
+fn the_flags_of_the_command_line_stand_in_the_lines_without_the_password() {
+    let server = Serve::start(&["--hash", "none", "--flaw", "no-type-check"]);
+    let common = ["check", "--target", &server.url, "--profile", "reference", "--only", "claim-refresh-as-access"];
+    let line = |flags: &[&str], variable: Option<&str>| {
+        let mut assay = Command::new(ASSAY);
+        assay.args(common).args(flags).arg("--json").env_remove("ASSAY_PASSWORD");
+        let output = assay.envs(variable.map(|value| ("ASSAY_PASSWORD", value))).output().unwrap();
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let curl = record["checks"][0]["evidence"][0]["curl"].as_str().unwrap_or_else(|| panic!("no line in {record}"));
+        assert!(!curl.contains("correct-horse-9"), "{curl}");
+        assert_eq!(status(&pasted(curl)), "200", "{curl}");
+        curl.to_owned()
+    };
+    let both = line(&["--user", "bob", "--password", "correct-horse-9"], None);
+    assert!(both.starts_with(": \"${PASSWORD:?set it to the password of bob}\"\n"), "{both}");
+    assert!(
+        both.contains("TOKEN=$(ASSAY_PASSWORD=\"$PASSWORD\" assay forge ") && both.contains(" --user bob"),
+        "{both}"
+    );
+    let known = line(&["--user", "bob"], None);
+    assert!(known.contains(" --user bob") && !known.contains("PASSWORD"), "the profile knows it: {known}");
+    let variable = line(&[], Some("correct-horse-9"));
+    assert!(variable.contains("ASSAY_PASSWORD=\"$PASSWORD\"") && !variable.contains("--user"), "{variable}");
+    assert!(!line(&[], None).contains("PASSWORD"));
+}
+
+#[test]
 fn what_a_profile_takes_from_the_environment_a_line_takes_from_there_too() {
     let folder = tempfile::tempdir().unwrap();
     let server = Serve::start(&["--hash", "none", "--flaw", "unbound-rt"]);

@@ -263,3 +263,28 @@ fn whole_summary(observations: &[Observation], worst: usize) -> String {
         (Some(v), _) => format!("{v}: {}", lead.summary),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::find;
+
+    /// A check of which one part holds and another could not be tried.
+    fn half(required: &dyn Fn(Option<&SkipReason>) -> bool) -> CheckRecord {
+        let observations = vec![
+            Observation::new(Some("member-name"), Verdict::Pass, "refused 401", "refused by `resource`"),
+            Observation::skip(Some("member-value"), SkipReason::Needs("signing-key".into())),
+        ];
+        let outcome = Outcome { observations, ..Outcome::default() };
+        conclude(find("struct-polyglot").unwrap(), Level::Must, "bare", outcome, &Deviations::default(), required)
+    }
+
+    #[test]
+    fn a_part_that_was_skipped_counts_where_what_it_lacks_is_required() {
+        let record = half(&|reason| *reason.unwrap_or(&SkipReason::Dialect) == SkipReason::Needs("signing-key".into()));
+        assert_eq!((record.grade, record.verdict), (Grade::Required, Verdict::Blocked));
+        assert_eq!(record.summary, "member-value: required, but not tried: it needs signing-key");
+        assert_eq!(record.variants.iter().map(|v| v.grade).collect::<Vec<_>>(), [Grade::Ok, Grade::Required]);
+        assert_eq!(half(&|_| false).grade, Grade::Ok);
+    }
+}
