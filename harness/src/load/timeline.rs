@@ -320,7 +320,7 @@ impl Timeline {
                     unended: c.skipped + c.in_flight + c.unsent,
                     ended: Some(kept.ended),
                     response_p50_ns: at(response, 0.5),
-                    response_p99_ns: at(response, 0.99),
+                    response_p99_ns: tail(response),
                     response_max_ns: at(response, 1.0),
                     service_p50_ns: at(service, 0.5),
                     service_p99_ns: tail(service),
@@ -383,6 +383,7 @@ mod tests {
         let seen = |f: fn(&SecondRecord) -> u64| seconds.iter().map(f).collect::<Vec<_>>();
         assert_eq!(seen(|s| s.completed), [10, 10, 10]);
         assert_eq!(seen(|s| s.ended.unwrap()), [8, 0, 22], "what the wall's clock saw stands beside it");
+        assert!(seconds.iter().all(|s| s.response_p99_ns.is_none()), "ten samples carry no p99");
         let p50: Vec<u64> = seen(|s| s.response_p50_ns.unwrap() / MS);
         assert!(p50[0] <= 2 && (800..=1000).contains(&p50[1]) && p50[2] <= 2, "{p50:?}");
     }
@@ -418,6 +419,16 @@ mod tests {
         // 0.5 to 0.9 s took 6 to 10 ms, 1.0 to 1.4 s 1 to 5 ms.
         let times = &half.sums[0].response.histogram;
         assert!(times.max() / MS == 10 && times.min() > MS * 9 / 10 && times.min() < MS * 2);
+    }
+
+    #[test]
+    fn a_second_with_a_thousand_samples_carries_a_p99() {
+        let mut timeline = Timeline::new(1, 1, &[]).unwrap();
+        timeline.add(0, &interval(0, 1000, 1000, 7)).unwrap();
+        timeline.add(0, &interval(1, 999, 999, 7)).unwrap();
+        let seconds = close(timeline, 2.0);
+        assert_eq!(seconds[0].response_p99_ns.map(|ns| ns / MS), Some(7));
+        assert_eq!(seconds[1].response_p99_ns, None);
     }
 
     #[test]

@@ -312,7 +312,7 @@ pub struct HistogramRecord {
     pub p50_ns: u64,
     /// 90th percentile.
     pub p90_ns: u64,
-    /// 99th percentile.
+    /// 99th percentile; below an `n` of 1,000 fewer than ten samples lie above it, and reports leave it out.
     pub p99_ns: u64,
     /// 99.9th percentile; absent below 10,000 samples.
     pub p999_ns: Option<u64>,
@@ -350,7 +350,7 @@ pub struct SecondRecord {
     pub ended: Option<u64>,
     /// Median response time of the completed; absent where there were none.
     pub response_p50_ns: Option<u64>,
-    /// 99th percentile of response time.
+    /// 99th percentile of response time; absent below 1,000 samples.
     pub response_p99_ns: Option<u64>,
     /// Largest response time.
     pub response_max_ns: Option<u64>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::nice;
-use crate::record::{Answer, ComparisonRecord, LoadFinding, LoadRecord, QuantileRecord, WindowRecord};
+use crate::record::{Answer, ComparisonRecord, LoadFinding, LoadRecord, QuantileRecord, SecondRecord, WindowRecord};
 use crate::report::svg::{Frame, Scale, area, band, dot, drawing, line, segment, span, words_at, x_axis, y_axis};
 use crate::report::{Curve, Report, words};
 use crate::stats;
@@ -120,7 +120,8 @@ pub fn spectrum(id: &str, subject: &str, curves: &[Curve<'_>]) -> Markup {
 /// Whether every second of an operation has the samples that its 99th percentile needs; else its slowest request is drawn.
 pub fn seconds_carry_p99(report: &Report<'_>, operation: &str) -> bool {
     let seconds = || report.run.loads.iter().flat_map(|l| &l.seconds).filter(|s| s.operation == operation);
-    seconds().all(|s| s.response_p99_ns.is_none() || stats::printable(s.completed, 0.99))
+    let carries = |s: &SecondRecord| s.response_p99_ns.is_some() && stats::printable(s.completed, 0.99);
+    seconds().filter(|s| s.completed > 0).all(carries)
 }
 
 /// Each second's median of one operation as a line, where it has the samples; and its 99th percentile or slowest request.
