@@ -265,6 +265,18 @@ fn every_way_into_a_lookup_by_kid_is_seen() {
 }
 
 #[test]
+fn a_key_that_is_fetched_is_seen_by_whatever_member_and_form_of_address_it_came() {
+    let record = examined(config("ES256", &["follow-jku"])).remove("sig-remote-key").unwrap();
+    for member in ["jku", "x5u"] {
+        for form in ["", "-userinfo", "-prefix", "-redirect"] {
+            let name = format!("{member}{form}");
+            let variant = record.variants.iter().find(|v| v.name == name).unwrap();
+            assert!(variant.summary.contains("accepted"), "{name}: {}", variant.summary);
+        }
+    }
+}
+
+#[test]
 fn a_verifier_that_splits_the_json_it_verified_is_seen_by_the_two_blanks_alone() {
     let record = examined(config("HS256", &["verify-json-read-padded"])).remove("struct-polyglot").unwrap();
     let failed: Vec<&str> =

@@ -76,6 +76,25 @@ fn a_login_that_ends_the_session_before_it_leaves_the_checks_their_controls() {
 }
 
 #[test]
+fn hardly_a_check_learns_nothing_where_a_login_ends_the_session_before_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(Twist::OneSession);
+    let output = check_in(folder.path(), &server, &["--out", "out", "--json"]);
+    let told = said(&output);
+    let run =
+        files(&folder.path().join("out")).into_iter().find(|(name, _)| name.ends_with("run.json")).expect("a run").1;
+    let run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
+    let undecided: Vec<&str> = run["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .filter(|check| check["verdict"] == "inconclusive")
+        .filter_map(|check| check["id"].as_str())
+        .collect();
+    assert!(undecided.is_empty(), "{undecided:?}\n{told}");
+}
+
+#[test]
 fn a_server_that_refuses_with_200_is_judged_by_what_it_grants() {
     check(Twist::RefusesWith200, FORGED, 0, "it is taken for a refusal");
     check(Twist::RefusesWith200AndTakesNone, FORGED, 1, "sig-alg-none");

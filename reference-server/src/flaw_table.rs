@@ -116,7 +116,7 @@ flaws! {
     CopyIat "copy-iat" "a new token carries the old one's iat" needs [] kills ["refresh-basic"] also [];
     UnboundRefresh "unbound-rt" "a refresh token serves every client" needs ["dialect=oauth"] kills ["claim-client-binding"] also [];
     UnverifiedRefresh "unverified-refresh" "the refresh endpoint reads a token without verifying it" needs [] kills ["sig-tamper" "sig-wrong-key" "sig-alg-none" "sig-alg-odd" "sig-empty-key" "sig-embedded-jwk" "sig-embedded-x5c" "sig-kid-inject" "sig-kid-type"] also ["*"];
-    LaxRefresh "lax-refresh" "the refresh endpoint looks neither at crit nor at an exp that is missing or before 1970" needs [] kills ["sig-crit" "time-exp-missing" "time-exp-falsy"] also [];
+    LaxRefresh "lax-refresh" "the refresh endpoint looks neither at crit nor at an exp that is missing, no number or before 1970" needs [] kills ["sig-crit" "time-exp-missing" "time-exp-falsy" "time-exp-extreme" "type-exp-string" "type-exp-other"] also ["type-nbf-iat"];
     CrashRefresh "crash-refresh" "a refresh token that is no token is answered with 500" needs [] kills ["refresh-invalid"] also ["refresh-http" "sig-tamper" "struct-segments" "struct-malleable-denylist" "sig-wrong-key" "sig-alg-none" "sig-empty-key" "sig-embedded-jwk" "sig-embedded-x5c" "sig-alg-odd" "sig-kid-inject" "sig-kid-type" "sig-crit" "sig-confusion-public"];
     GetRefresh "get-refresh" "a GET with the token in the query refreshes" needs [] kills ["refresh-http"] also [];
     StaticRefresh "static-refresh" "a refresh gives the same refresh token back" needs [] kills ["refresh-rotates"] also ["refresh-old-rejected" "refresh-reuse-family" "refresh-race" "refresh-race-forks" "refresh-basic" "refresh-grace" "refresh-chain" "refresh-lost-response"];

@@ -98,7 +98,7 @@ pub(super) fn lower_case(members: Map<String, Value>) -> Map<String, Value> {
 /// Rewrites the payload to what the mistakes that are on make of it.
 pub(super) fn reshape(reading: &Reading<'_>, payload: &mut Vec<u8>) -> Result<(), Refusal> {
     let on = |flaw: F| reading.flaws.has(flaw);
-    if !HERE.iter().any(|flaw| on(*flaw)) {
+    if !HERE.iter().any(|flaw| on(*flaw)) && !reading.gate.lax {
         return Ok(());
     }
     if on(F::SniffEncoding) {
@@ -156,7 +156,8 @@ fn times(reading: &Reading<'_>, members: &mut Map<String, Value>) -> Result<(), 
     }
     for name in ["exp", "nbf", "iat"] {
         let Some(value) = members.get(name) else { continue };
-        let absent = (on(F::ParseFailIsAbsent) && !value.is_number()) || (on(F::NullIsAbsent) && value.is_null());
+        let unread = on(F::ParseFailIsAbsent) || reading.gate.lax;
+        let absent = (unread && !value.is_number()) || (on(F::NullIsAbsent) && value.is_null());
         if absent && name == "exp" {
             members.insert(name.to_owned(), never(reading));
         } else if absent {

@@ -11,12 +11,15 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::der::certificate_key;
 use crate::flaws::{FlawId as F, FlawSet};
 
 /// Keys that came from the network for this one request.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched {
     pub(crate) keys: Vec<Value>,
+    /// Those of certificates, as SubjectPublicKeyInfo in DER.
+    pub(crate) certified: Vec<Vec<u8>>,
 }
 
 impl Fetched {
@@ -33,10 +36,11 @@ impl Fetched {
         };
         let (header, claims) = (part(0), part(1));
         if flaws.has(F::FollowJku) {
-            for name in ["jku", "x5u"] {
-                if let Some(url) = header.get(name).and_then(Value::as_str) {
-                    fetched.keys.extend(key_set(url).await);
-                }
+            if let Some(url) = header.get("jku").and_then(Value::as_str) {
+                fetched.keys.extend(key_set(url).await);
+            }
+            if let Some(url) = header.get("x5u").and_then(Value::as_str) {
+                fetched.certified.extend(chain(url).await);
             }
         }
         if flaws.has(F::DiscoverFromIss) {
@@ -56,6 +60,17 @@ async fn key_set(url: &str) -> Vec<Value> {
     let Some(body) = get(url, 3).await else { return Vec::new() };
     let document: Value = serde_json::from_slice(&body).unwrap_or_default();
     document.get("keys").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// The key of the first certificate in a chain of PEM.
+async fn chain(url: &str) -> Option<Vec<u8>> {
+    let body = get(url, 3).await?;
+    let text = std::str::from_utf8(&body).ok()?;
+    let (_, rest) = text.split_once("-----BEGIN CERTIFICATE-----")?;
+    let (inner, _) = rest.split_once("-----END")?;
+    let inner: String = inner.split_whitespace().collect();
+    let certificate = base64::engine::general_purpose::STANDARD.decode(inner).ok()?;
+    certificate_key(&certificate).map(<[u8]>::to_vec)
 }
 
 /// `GET url` from loopback only, within a second, 64 KiB at most, following so many redirects.

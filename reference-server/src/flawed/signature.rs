@@ -66,6 +66,11 @@ pub(super) fn passes(reading: &Reading<'_>, header: &LaxHeader, parts: &Parts<'_
     {
         return true;
     }
+    if flaws.has(F::FollowJku)
+        && reading.fetched.certified.iter().any(|spki| spki_verifies(&header.alg, spki, message, signature))
+    {
+        return true;
+    }
     let named = reading.ring.named(header.kid.as_deref()).or_else(|| misled(reading, header.kid.as_deref()?));
     let Some(key) = named else { return false };
     key_passes(reading, header, key, message, signature)
@@ -140,7 +145,11 @@ fn x5c_verifies(header: &LaxHeader, message: &[u8], signature: &[u8]) -> bool {
     let first = header.members.get("x5c").and_then(|chain| chain.get(0)).and_then(Value::as_str);
     let Some(certificate) = first.and_then(|text| STANDARD.decode(text).ok()) else { return false };
     let Some(spki) = certificate_key(&certificate) else { return false };
-    Algorithm::named(&header.alg)
+    spki_verifies(&header.alg, spki, message, signature)
+}
+
+fn spki_verifies(alg: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    Algorithm::named(alg)
         .and_then(|algorithm| Key::from_spki(algorithm, spki).ok())
         .is_some_and(|key| key.verifies(message, signature))
 }

@@ -136,8 +136,8 @@ fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
     let vars = p.vars();
     let genuine = p.target().request("issue", &vars).map_err(Stop::unsendable)?;
     let query = query_of(genuine.body()).ok_or_else(|| Stop::not_applicable("a login has no fields"))?;
-    let secrets: Vec<String> =
-        p.target().secrets().into_iter().filter(|s| !s.is_empty()).flat_map(|s| [percent(&s), s]).collect();
+    let password = p.target().user().ok().flatten().map(|user| user.password).filter(|password| password.len() > 3);
+    let secrets: Vec<String> = password.into_iter().flat_map(|password| [percent(&password), password]).collect();
     let path = genuine.uri().path().to_owned();
     for (variant, method) in [("get", "GET"), ("head", "HEAD"), ("post-query", "POST")] {
         let mut request = http::Request::builder().method(method).uri(format!("{path}?{query}"));

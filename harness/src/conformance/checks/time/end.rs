@@ -29,7 +29,7 @@ pub(super) const EXP_REJECTED: Check = Check {
     cost: cost(12, 3),
     intrusive: false,
     flaws: &["ignore-exp"],
-    sends: "re-signed genuine tokens that ended 301 s, a day, and the declared leeway plus 2 s ago; without the key, a genuine token after its end: by waiting, or with the server's clock moved",
+    sends: "re-signed genuine tokens that ended a little more than 301 s, a day, and the declared leeway plus 2 s ago; without the key, a genuine token after its end: by waiting, or with the server's clock moved",
     why: "an end that nobody looks at makes every stolen token good for ever",
     remedy: "turn the check of `exp` on in the JWT library, and require the claim",
     run: exp_rejected,
@@ -89,12 +89,13 @@ pub(super) const EXP_EXTREME: Check = Check {
         "negative",
         "wraps-32",
         "wraps-64",
+        "refresh-*",
     ],
     isolation: Isolation::Shared,
-    cost: cost(30, 1),
+    cost: cost(36, 1),
     intrusive: false,
-    flaws: &["int-wrap", "crash-year-10000"],
-    sends: "re-signed tokens whose `exp` is now plus 100 years, in the year 10000, in milliseconds, 2^53, 2^63, 2^64 plus a past instant; and ends before 1970 whose low 32 or 64 bits say five minutes from now",
+    flaws: &["int-wrap", "crash-year-10000", "lax-refresh"],
+    sends: "re-signed tokens whose `exp` is now plus 100 years, in the year 10000, in milliseconds, 2^53, 2^63, 2^64 plus a past instant; and ends before 1970 whose low 32 or 64 bits say five minutes from now, these also in refresh tokens",
     why: "dates beyond the range of a date type crash, and an integer that wraps makes a past end a future one",
     remedy: "compare numbers, not dates, with saturating arithmetic; refuse what does not fit",
     run: exp_extreme,
@@ -139,7 +140,8 @@ pub(super) const EXP_NOT_EARLY: Check = Check {
 fn exp_rejected(p: &mut Probe<'_>) -> Result<(), Stop> {
     let Some(forger) = forging(p)? else { return genuine_rejected(p) };
     let now = clock::unix().floor() as i64;
-    p.refuse_signed("past-301", &forger.ending(now - 301)?)?;
+    // Five minutes, through their whole second, and a clock that is up to a second behind ours.
+    p.refuse_signed("past-301", &forger.ending(now - 302)?)?;
     p.refuse_signed("past-day", &forger.ending(now - 86_400)?)?;
     if let Some(leeway) = p.profile().declares.leeway_s {
         p.refuse_signed("past-leeway", &forger.ending(now - leeway.ceil() as i64 - 2)?)?;
@@ -264,10 +266,13 @@ fn exp_extreme(p: &mut Probe<'_>) -> Result<(), Stop> {
         ("wraps-32", (soon - (1_i128 << 32)).to_string()),
         ("wraps-64", (soon - (1_i128 << 64)).to_string()),
     ];
-    for (variant, text) in revived {
-        p.refuse_signed(variant, &forger.sign(forger.forge().claim_text("exp", &text))?)?;
+    for (variant, text) in &revived {
+        p.refuse_signed(variant, &forger.sign(forger.forge().claim_text("exp", text))?)?;
     }
-    Ok(())
+    p.refuse_signed_at_refresh(|token| {
+        let Some(parts) = Forge::of(token) else { return Vec::new() };
+        revived.iter().map(|(name, text)| (format!("refresh-{name}"), parts.clone().claim_text("exp", text))).collect()
+    })
 }
 
 fn exp_fraction(p: &mut Probe<'_>) -> Result<(), Stop> {

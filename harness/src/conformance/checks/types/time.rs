@@ -8,6 +8,7 @@ use crate::clock;
 use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, cost};
 use crate::conformance::probe::{Probe, Stop};
+use crate::jose::Forge;
 use crate::record::Level;
 
 fn now() -> i64 {
@@ -21,19 +22,24 @@ pub(super) const EXP_STRING: Check = Check {
     sources: &["RFC 7519 section 2 (NumericDate)", "RFC 7519 section 4.1.4", "CVE-2026-25537"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["past", "never", "empty", "date", "future"],
+    variants: &["past", "never", "empty", "date", "future", "refresh-*"],
     isolation: Isolation::Shared,
-    cost: cost(20, 1),
+    cost: cost(26, 1),
     intrusive: false,
-    flaws: &["parse-fail-is-absent"],
-    sends: "signed tokens with `exp` \"1\", \"never\", \"\", an ISO date, and a number in the future as text",
+    flaws: &["lax-refresh", "parse-fail-is-absent"],
+    sends: "signed access and refresh tokens with `exp` \"1\", \"never\", \"\", an ISO date, and a number in the future as text",
     why: "a claim that cannot be read and is then skipped makes a token that never ends",
     remedy: "a claim that is present and unreadable is a reason to refuse",
     run: |probe| {
         let forger = probe.forger()?;
-        for (variant, text) in [("past", "1"), ("never", "never"), ("empty", ""), ("date", "2000-01-01T00:00:00Z")] {
+        let texts = [("past", "1"), ("never", "never"), ("empty", ""), ("date", "2000-01-01T00:00:00Z")];
+        for (variant, text) in texts {
             probe.refuse_signed(variant, &forger.with_claim("exp", text)?)?;
         }
+        probe.refuse_signed_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Vec::new() };
+            texts.iter().map(|(name, text)| (format!("refresh-{name}"), parts.clone().claim("exp", *text))).collect()
+        })?;
         let token = forger.with_claim("exp", (now() + 300).to_string())?;
         probe.offer("future", &token)?;
         let answers = presented(probe, &token)?;
@@ -70,12 +76,12 @@ pub(super) const EXP_OTHER: Check = Check {
     sources: &["RFC 7519 section 2 (NumericDate)", "RFC 7519 section 4.1.4", "RFC 8259 section 6"],
     levels: Levels::MUST,
     needs: NEEDS,
-    variants: &["null", "true", "array", "array-of-future", "object", "NaN", "Infinity", "1e400"],
+    variants: &["null", "true", "array", "array-of-future", "object", "NaN", "Infinity", "1e400", "refresh-*"],
     isolation: Isolation::Shared,
-    cost: cost(25, 1),
+    cost: cost(36, 1),
     intrusive: false,
-    flaws: &["crash-exp", "null-is-absent"],
-    sends: "signed tokens with `exp` null, true, [], [9999999999], {}, NaN, Infinity and 1e400",
+    flaws: &["crash-exp", "lax-refresh", "null-is-absent"],
+    sends: "signed access and refresh tokens with `exp` null, true, [], [9999999999], {}, NaN, Infinity and 1e400",
     why: "a comparison with what is no number ends in a server error, or in a token that never ends",
     remedy: "require a finite JSON number; refuse anything else with the same 401 as a bad token",
     run: |probe| {
@@ -83,7 +89,11 @@ pub(super) const EXP_OTHER: Check = Check {
         for (variant, text) in NO_DATES {
             probe.refuse_signed(variant, &forger.sign(forger.forge().claim_text("exp", text))?)?;
         }
-        Ok(())
+        probe.refuse_signed_at_refresh(|token| {
+            let Some(parts) = Forge::of(token) else { return Vec::new() };
+            let with = |(name, text): &(&str, &str)| (format!("refresh-{name}"), parts.clone().claim_text("exp", text));
+            NO_DATES.iter().map(with).collect()
+        })
     },
 };
 
