@@ -84,7 +84,17 @@ async fn get(url: &str, redirects: usize) -> Option<Bytes> {
         }
         let reply = tokio::time::timeout(Duration::from_secs(1), client.get(uri.clone())).await.ok()?.ok()?;
         if reply.status().is_redirection() {
-            uri = reply.headers().get(http::header::LOCATION)?.to_str().ok()?.parse().ok()?;
+            let to: http::Uri = reply.headers().get(http::header::LOCATION)?.to_str().ok()?.parse().ok()?;
+            uri = match to.host() {
+                Some(_) => to,
+                // A path alone stays on the same host (RFC 9110 section 10.2.2).
+                None => http::Uri::builder()
+                    .scheme("http")
+                    .authority(uri.authority()?.as_str())
+                    .path_and_query(to.path_and_query()?.as_str())
+                    .build()
+                    .ok()?,
+            };
             continue;
         }
         let body = tokio::time::timeout(Duration::from_secs(1), Limited::new(reply.into_body(), 64 * 1024).collect())
