@@ -105,6 +105,7 @@ flaws! {
     NoTypeCheckRefresh "no-type-check-refresh" "any type of token is refreshed" needs [] kills ["claim-access-as-refresh"] also ["type-token-type" "refresh-invalid"];
     TypIgnored "typ-ignored" "the header's typ is not looked at" needs ["dialect=rfc9068" "--rfc9068"] kills ["claim-typ-header"] also ["type-token-type"];
     CrashDeleted "crash-deleted" "a token of a user who is gone is answered with 500" needs [] kills ["claim-sub-unknown" "refresh-user-state"] also ["type-sub" "verify-user-state" "revoke-user-events"];
+    UnprocessableUser "unprocessable-user" "a token of a user who is unknown is answered with 422" needs [] kills ["claim-sub-unknown"] also ["type-sub" "struct-dup-members" "type-scope" "refresh-user-state" "verify-user-state" "revoke-user-events"];
     InactiveOk "inactive-ok" "tokens of inactive users pass" needs [] kills ["claim-sub-unknown"] also ["refresh-user-state" "verify-user-state" "revoke-user-events"];
     AcceptIdToken "accept-id-token" "an ID token opens the resource" needs ["dialect=oidc"] kills ["claim-id-token"] also ["type-token-type" "verify-agreement"];
     RefreshIdToken "refresh-id-token" "an ID token is refreshed like a refresh token" needs ["dialect=oidc"] kills ["claim-id-token"] also [];

@@ -136,6 +136,9 @@ pub(crate) fn denied(state: &State, denied: Denied) -> Response {
             unauthorized(detail(StatusCode::UNAUTHORIZED, "No active account found with the given credentials"))
         }
         Denied::UnknownUser => unauthorized(detail(StatusCode::UNAUTHORIZED, "There is no such user")),
+        Denied::Token(Refusal::User) if state.has(F::UnprocessableUser) => {
+            detail(StatusCode::UNPROCESSABLE_ENTITY, "There is no user for this token.")
+        }
         Denied::Token(refusal) => unauthorized(bad_token(refusal)),
         // A token of another dialect or client is, here, simply none of ours.
         Denied::Client | Denied::Scope => unauthorized(bad_token(Refusal::WrongType)),

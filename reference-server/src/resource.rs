@@ -18,6 +18,7 @@ use crate::reply::{self, Challenge};
 use crate::session::{Caller, Denied};
 use crate::state::State;
 use crate::users::User;
+use crate::verify::Refusal;
 
 type Server = Shared<Arc<State>>;
 
@@ -69,6 +70,7 @@ fn no_token(state: &State, credentials: &Credentials<'_>) -> Response {
 
 fn denied(state: &State, denied: Denied, text: &str) -> Response {
     match denied {
+        Denied::Token(Refusal::User) if state.has(F::UnprocessableUser) => reply::denied(state, denied),
         Denied::Token(refusal) => {
             let response = if state.has(F::VerboseRefusal) { reply::verbose(text) } else { reply::bad_access(refusal) };
             let response = if state.has(F::Traceback) { reply::traceback(state, response) } else { response };

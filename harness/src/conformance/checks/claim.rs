@@ -110,7 +110,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Exclusive,
         cost: cost(12, 1),
         intrusive: false,
-        flaws: &["crash-deleted", "inactive-ok"],
+        flaws: &["crash-deleted", "inactive-ok", "unprocessable-user"],
         sends: "a re-signed token whose subject is a user that nobody has; and the second user's token after the admin hooks disabled or deleted that user",
         why: "a deleted user's token must end with the user, and must not end in a server error",
         remedy: "look the user up when the token is used, and answer 401 where there is none; a resource that looks nobody up on purpose says `looks_up_user: false` in the profile, one that has to says `true`",

@@ -93,33 +93,53 @@ fn clock_utc(p: &mut Probe<'_>) -> Result<(), Stop> {
         (None, Some(exp), Some(life)) => exp - life,
         _ => return Err(Stop::not_applicable("access tokens have no iat, and no lifetime is declared")),
     };
-    // Whole seconds are rounded down: an instant of this second may read as the one before.
-    let off = if iat < before - 1.0 { iat - before } else { (iat - after).max(0.0) };
-    if off.abs() <= 2.0 {
-        p.pass(
-            None,
-            "utc",
-            format!("iat differs from UTC by {:.1} s at most", (iat - before).abs().max((iat - after).abs())),
-        );
-        return Ok(());
-    }
-    let quarters = (off / 900.0).round();
-    let zone = quarters != 0.0 && (off - quarters * 900.0).abs() <= 3.0 && quarters.abs() <= 56.0;
-    let (finding, what) = if zone {
-        ("time-zone", format!("{:+.2} h: local time written as UTC", quarters / 4.0))
-    } else {
-        ("off", format!("{off:+.0} s"))
-    };
-    let text = format!("expected iat of now in UTC, saw it off by {what}");
-    // Where the server's own clock says the same in `Date`, either it or ours is wrong, and nobody took local time for UTC.
     let date = reply.header("date").and_then(parse_http_date);
-    if !zone && date.is_some_and(|date| (date as f64 - iat).abs() <= 2.0) {
-        p.fail(None, finding, format!("{text}, as its `Date` is: this machine's clock and the server's differ"));
-        p.at_most(Level::Should);
-    } else {
-        p.fail(None, finding, text);
+    let expected = "expected iat of now in UTC, saw it off by";
+    match Reading::of(iat, (before, after), date) {
+        Reading::Utc(by) => p.pass(None, "utc", format!("iat differs from UTC by {by:.1} s at most")),
+        Reading::Zone(hours) => {
+            p.fail(None, "time-zone", format!("{expected} {hours:+.2} h: local time written as UTC"));
+        }
+        Reading::Off(by) => p.fail(None, "off", format!("{expected} {by:+.0} s")),
+        Reading::Apart(by) => {
+            let text = format!("{expected} {by:+.0} s, as its `Date` is: this machine's clock and the server's differ");
+            p.fail(None, "off", text);
+            p.at_most(Level::Should);
+        }
     }
     Ok(())
+}
+
+/// What an `iat` says about the clock that it was read from, in seconds or hours.
+#[derive(Debug, PartialEq)]
+enum Reading {
+    /// The present, to two seconds.
+    Utc(f64),
+    /// Off by a multiple of a quarter of an hour, as time zones are.
+    Zone(f64),
+    /// Off as the server's `Date` is too: either its clock or ours is wrong, and nobody took local time for UTC.
+    Apart(f64),
+    Off(f64),
+}
+
+impl Reading {
+    /// Of a login between two instants of ours, and the `Date` that came with it.
+    fn of(iat: f64, (before, after): (f64, f64), date: Option<i64>) -> Reading {
+        // Whole seconds are rounded down: any instant of this second may have been meant.
+        let last = if iat.fract() == 0.0 { iat + 1.0 } else { iat };
+        let off = if last < before { last - before } else { (iat - after).max(0.0) };
+        if off.abs() <= 2.0 {
+            return Reading::Utc((iat - before).abs().max((iat - after).abs()));
+        }
+        let quarters = (off / 900.0).round();
+        match date {
+            _ if quarters != 0.0 && (off - quarters * 900.0).abs() <= 3.0 && quarters.abs() <= 56.0 => {
+                Reading::Zone(quarters / 4.0)
+            }
+            Some(date) if (date as f64 - iat).abs() <= 2.0 => Reading::Apart(off),
+            _ => Reading::Off(off),
+        }
+    }
 }
 
 /// Something of a token that must not come twice.
@@ -330,6 +350,20 @@ fn identity_load(p: &mut Probe<'_>) -> Result<(), Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_iat_tells_a_time_zone_from_a_clock_that_is_wrong() {
+        let of = |iat: f64, date: Option<i64>| Reading::of(iat, (1_000_000.9, 1_000_001.0), date);
+        // 1.9 s behind, written as a whole second, is still within two.
+        for utc in [999_999.0, 999_998.0, 1_000_001.0, 1_000_002.5] {
+            assert!(matches!(of(utc, None), Reading::Utc(_)), "{utc}: {:?}", of(utc, None));
+        }
+        assert!(matches!(of(999_997.0, None), Reading::Off(by) if by < -2.0));
+        assert_eq!(of(1_003_601.0, None), Reading::Zone(1.0));
+        assert_eq!(of(1_003_601.0, Some(1_003_601)), Reading::Zone(1.0));
+        assert!(matches!(of(1_000_040.0, Some(1_000_040)), Reading::Apart(_)));
+        assert!(matches!(of(1_000_040.0, Some(1_000_001)), Reading::Off(_)));
+    }
 
     #[test]
     fn the_same_claims_within_a_second_are_no_repetition_and_their_nonce_no_leak() {
