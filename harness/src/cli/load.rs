@@ -68,6 +68,7 @@ pub fn shaped(mut load: Workload, shape: &LoadShape, profile: &Profile) -> Resul
     if !shape.mix.is_empty() {
         profile::know_words(shape.mix.iter().map(|(word, _)| word), profile)?;
         load.rates.clear();
+        load.flow.clear();
         load.mix = shape.mix.iter().cloned().collect();
     }
     if shape.rate.is_some() || shape.users.is_some() {

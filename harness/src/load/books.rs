@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use super::certificate::{ClosedModel, Observed, certify};
 use super::controls::Controlled;
 use super::drive::{Control, Driven, Seen, Setup};
+use super::flow::Counts;
 use super::machine::{Machine, Ports};
 use super::recorder::{Failure, IntervalSamples, OperationSamples, Samples};
 use super::shared::{Done, Live, Model, Shared};
@@ -18,8 +19,8 @@ use super::timeline::{Part, Timeline};
 use super::{LoadError, Phase, Progress};
 use crate::clock;
 use crate::record::{
-    Accounting, CertificateRecord, ControlsRecord, ErrorCount, LoadRecord, LoadWindow, OperationRecord, Redactor,
-    UnendedRecord, WorkerRecord,
+    Accounting, CertificateRecord, ControlsRecord, ErrorCount, FlowRecord, LoadRecord, LoadWindow, OperationRecord,
+    Redactor, UnendedRecord, WorkerRecord,
 };
 use crate::scenario::{Idle, Threshold};
 use crate::stats;
@@ -171,6 +172,9 @@ impl Books {
             merge(&mut lag, &sum.lag.histogram);
             merge(&mut response, &sum.response.histogram);
         }
+        let total = |of: fn(&OperationSamples) -> &Samples| -> f64 {
+            sums.iter().map(|s| of(s).histogram.mean() * of(s).histogram.len() as f64).sum()
+        };
         let mean = |of: fn(&OperationSamples) -> &Samples| {
             let n: u64 = sums.iter().map(|s| of(s).histogram.len()).sum();
             let sum: f64 = sums.iter().map(|s| of(s).histogram.mean() * of(s).histogram.len() as f64).sum();
@@ -191,9 +195,7 @@ impl Books {
                             never_started: done.iter().map(|d| d.never_started).sum(),
                             think_ns: think.0 as f64,
                             response_ns: mean(|s| &s.response),
-                            queue_ns: mean(|s| &s.queue)
-                                * sums.iter().map(|s| s.queue.histogram.len()).sum::<u64>() as f64
-                                / all.planned.max(1) as f64,
+                            queue_ns: (total(|s| &s.queue) + total(|s| &s.wait_session)) / all.planned.max(1) as f64,
                         }),
                         Model::Open(_) => None,
                     },
@@ -244,6 +246,8 @@ impl Books {
             sampled: seen.verified.sampled,
             verified: seen.verified.verified,
             controls: controls(setup.control, seen.controlled),
+            housekeeping: seen.housekeeping,
+            flow: flow(setup, &self.names, done),
             found: None,
             aborted_by: self.aborted.clone(),
         };
@@ -257,6 +261,23 @@ impl Books {
         let sums = self.names.iter().zip(&part.sums).enumerate();
         sums.map(|(i, (name, sum))| operation_record(name, i as u16, sum, done, redactor)).collect()
     }
+}
+
+/// How far flows came; nothing where there are none.
+fn flow(setup: &Setup, names: &[String], done: &[Done]) -> Option<FlowRecord> {
+    let steps = setup.flow.clone()?;
+    let sum = |of: fn(&Counts) -> u64| done.iter().map(|d| of(&d.flows)).sum::<u64>();
+    let (started, completed, abandoned) = (sum(|c| c.started), sum(|c| c.completed), sum(|c| c.abandoned));
+    // Each loop learns for itself; what the first that has learnt expects stands for all.
+    let expected = |n: usize| done.iter().find_map(|d| *d.expected.get(n)?);
+    Some(FlowRecord {
+        steps,
+        started,
+        completed,
+        abandoned,
+        cut: started.saturating_sub(completed + abandoned),
+        expected_ns: names.iter().enumerate().filter_map(|(n, name)| Some((name.clone(), expected(n)?.0))).collect(),
+    })
 }
 
 /// The loops, one by one.
@@ -308,9 +329,13 @@ fn operation_record(
     errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
     let summary = |samples: &Samples| stats::summarise(&samples.histogram, samples.clipped);
     let mut phases = BTreeMap::new();
-    for (phase, samples) in
-        [("connect", &sum.connect), ("tls", &sum.tls), ("first-byte", &sum.first_byte), ("queue", &sum.queue)]
-    {
+    for (phase, samples) in [
+        ("connect", &sum.connect),
+        ("tls", &sum.tls),
+        ("first-byte", &sum.first_byte),
+        ("queue", &sum.queue),
+        ("wait-session", &sum.wait_session),
+    ] {
         if !samples.histogram.is_empty() {
             phases.insert(phase.to_owned(), summary(samples));
         }

@@ -22,6 +22,8 @@ const STEP_S: f64 = 0.2;
 const THROTTLED_AT_MOST: f64 = 0.001;
 /// More than this share of the outgoing ports in TIME_WAIT is a doubt: soon there are none left to connect from.
 const PORTS_AT_MOST: f64 = 0.5;
+/// More than this share of the answers that refuse what we had spoilt ourselves voids a load.
+const BY_US_AT_MOST: f64 = 0.01;
 /// Samples below which a median is in doubt.
 const FEW: u64 = 200;
 
@@ -123,6 +125,15 @@ pub(crate) fn certify(before: &Machine, after: &Machine, seen: &Observed<'_>) ->
     }
     if seen.open && busy > BUSY_AT_MOST {
         c.void.push(format!("the generator was busy {} of the time: it was the bottleneck", percent(busy)));
+    }
+    if a.by_us > 0 {
+        let ended = a.ended() + a.by_us;
+        let why = format!(
+            "{} of {ended} answers refused a token that we had revoked, rotated or let expire: they say nothing of the target; more `sessions`, or tokens that live longer, would help",
+            a.by_us
+        );
+        let list = if share(a.by_us, ended) > BY_US_AT_MOST { &mut c.void } else { &mut c.doubts };
+        list.push(why);
     }
     if let Some(why) = seen.ours {
         c.void.push(format!("this machine failed, not the target: {why}"));
@@ -290,6 +301,7 @@ mod tests {
         check(|s| s.sent = 1979, "only 99.0 %", "");
         check(|s| s.busy = Nanos(8_600_000_000), "bottleneck", "");
         check(|s| s.ours = Some("no ports"), "no ports", "");
+        check(|s| s.accounting.by_us = 50, "50 of 2050 answers refused a token that we", "");
     }
 
     #[test]
@@ -307,6 +319,7 @@ mod tests {
         check(|s| s.ports = Some(Ports { time_wait: 15_000, range: 28_232 }), "", "15000 of 28232 ports");
         check(|s| s.ports = Some(Ports { time_wait: 12_000, range: 28_232 }), "", "");
         check(|s| s.rounds = 2, "", "ran out 2 times");
+        check(|s| s.accounting.by_us = 5, "", "5 of 2005 answers");
     }
 
     fn users(of: u64) -> ClosedModel {

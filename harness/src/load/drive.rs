@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -12,22 +12,24 @@ use hdrhistogram::serialization::Deserializer;
 use super::books::Books;
 use super::certificate::overshoot;
 use super::controls::{self, Controlled, Controls};
+use super::flow::Step;
+use super::house;
 use super::ledger::Ledger;
-use super::machine::Machine;
+use super::machine::{Machine, raise_descriptor_limit, watch_machine};
 use super::plan::{Pacer, StopRule, Stripe};
-use super::population::{Line, Population};
+use super::population::Population;
 use super::recorder::IntervalSamples;
 use super::sampled::{self, Expected, Verified};
 use super::script::{Role, Script};
 use super::session::{Session, Sessions};
-use super::shared::{Chore, Done, Lines, Live, Model, Renewed, Shared};
+use super::shared::{Chore, Done, Lines, Live, Model, Shared};
 use super::streams;
 use super::timeline::cut_seconds;
 use super::worker::Worker;
 use super::{LoadError, ProgressSink};
-use crate::record::{LoadRecord, Redactor};
-use crate::scenario::{Arrival, Idle, MOST_CONNECTIONS, Process, Protocol, Stage, Threshold, Window, Workload};
-use crate::target::{Target, TokenUse, Vars};
+use crate::record::{HousekeepingRecord, LoadRecord, Redactor};
+use crate::scenario::{Arrival, Idle, MOST_CONNECTIONS, Process, Protocol, Stage, Threshold, Walked, Window, Workload};
+use crate::target::{Target, TokenUse};
 use crate::units::Nanos;
 use crate::wire::{Scheme, TlsOptions};
 
@@ -142,7 +144,9 @@ pub fn drive_watched(
     let uses: Vec<TokenUse> = scripts.iter().map(|s| s.presents(d.target)).collect();
     for (script, uses) in scripts.iter().zip(&uses) {
         let needs = matches!(script.role, Role::Present | Role::Refresh | Role::Revoke);
-        if needs && !Done::presents(&population.sessions, *uses) {
+        // A walk that begins with a login brings its own.
+        let brings = d.workload.begins_with_login();
+        if needs && !brings && !Done::presents(&population.sessions, *uses) {
             let token = if *uses == TokenUse::Refresh { "a refresh token" } else { "an access token" };
             return Err(LoadError::Usage(format!(
                 "operation `{}` needs {token}, and no session has one; hint: see `returns` of `issue` in the profile, or leave it out of the mix",
@@ -169,9 +173,28 @@ pub fn drive_watched(
         revoked: tokens.revoked.map_or(0.0, |s| s.0),
         lead: tokens.refresh_lead.0.into(),
         reuse: tokens.reuse,
+        flow: steps(d.workload),
     };
     let control = Control { redactor: d.redactor, on_progress: d.on_progress, cancel: d.cancel, abort: &abort };
     run(setup, plan, population, d.topology, &control)
+}
+
+/// The steps of a flow, by the place of their operations in the mix.
+fn steps(workload: &Workload) -> Vec<Step> {
+    let mut pause = Nanos(0);
+    let mut steps = Vec::new();
+    for step in &workload.flow {
+        match step.read() {
+            Ok(Walked::Pause(span)) => pause = pause + Nanos::from(span.0),
+            Ok(Walked::Operation { word, times }) => {
+                if let Some(operation) = workload.mix.get_index_of(&word) {
+                    steps.push(Step { operation: operation as u16, times, pause: std::mem::take(&mut pause) });
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    steps
 }
 
 /// The first address of the endpoint that answers.
@@ -193,6 +216,8 @@ pub(crate) struct Setup {
     pub model: Model,
     /// The model in words.
     pub words: String,
+    /// The steps of a flow in words.
+    pub flow: Option<String>,
     pub open: bool,
     pub warmup: Nanos,
     pub duration: Nanos,
@@ -273,9 +298,15 @@ impl Setup {
             )));
         }
         let idle = w.idle.unwrap_or(if d.own_cpus && d.cpus.is_some() && is_open { Idle::Poll } else { Idle::Sleep });
+        let flow = w.flow_words();
+        let words = match &flow {
+            Some(steps) => format!("{words}, each through {steps}"),
+            None => words,
+        };
         Ok(Setup {
             model,
             words,
+            flow,
             open: is_open,
             warmup,
             duration: duration.into(),
@@ -311,6 +342,8 @@ pub(crate) struct Plan<'a> {
     pub revoked: f64,
     pub lead: Nanos,
     pub reuse: crate::scenario::Reuse,
+    /// The steps of a flow, by the place of their scripts; none where there is a mix.
+    pub flow: Vec<Step>,
 }
 
 /// Who watches.
@@ -379,6 +412,11 @@ pub(crate) fn run(
         subject_claim: plan.target.map_or("sub", |t| t.profile.subject_claim()).to_owned(),
         subject,
         loops: workers,
+        flow: plan.flow,
+        refresh_kills: plan
+            .target
+            .and_then(|t| t.operation("refresh").ok())
+            .is_some_and(|o| o.kills_old_access != Some(false)),
         cut_seconds: cut_seconds(&setup.windows),
         start: AtomicU64::new(0),
         ready: Barrier::new(workers),
@@ -387,7 +425,7 @@ pub(crate) fn run(
     let keys = plan.target.filter(|_| setup.sample > 0).and_then(sampled::keys_of);
     let live: Vec<Live> = (0..workers).map(|_| Live::default()).collect();
     let (full, filled) = mpsc::channel();
-    let (chores, chore) = mpsc::sync_channel::<Chore>(256);
+    let (chores, chore) = mpsc::sync_channel::<Chore>(house::WAITING);
     let (samples, sampled) = mpsc::sync_channel(sampled::WAITING);
     let looks = (setup.sample > 0 && plan.target.is_some()).then_some(samples);
     let mut empties = Vec::new();
@@ -418,7 +456,7 @@ pub(crate) fn run(
     let mut books = Books::new(&shared, &setup)?;
     let collected = std::thread::scope(|scope| {
         let (shared, renewals, tls_options, live) = (&shared, &renewals, plan.tls_options, live.as_slice());
-        let housekeeper = scope.spawn(move || keep_house(shared, tls_options, &chore, renewals));
+        let keepers = scope.spawn(move || house::keep(shared, tls_options, chore, renewals));
         let verifier = plan.target.map(|target| {
             let keys = keys.as_ref();
             let expected = &expected;
@@ -450,7 +488,8 @@ pub(crate) fn run(
                 Err(_) => failed = Some(LoadError::Internal("a loop ended in a panic".into())),
             }
         }
-        let _ = housekeeper.join();
+        let mut housekeeping = keepers.join().unwrap_or_default();
+        housekeeping.behind = done.iter().map(|d: &Done| d.tired).sum();
         match failed {
             Some(error) => Err(error),
             None => {
@@ -458,7 +497,12 @@ pub(crate) fn run(
                 controlled.left_out.extend(no_controls.map(|why| format!("all of them: {why}")));
                 let verified = verifier.map(|thread| thread.join().unwrap_or_default()).unwrap_or_default();
                 let (before, after) = machine.join().unwrap_or_else(|_| (Machine::now(), Machine::now()));
-                Ok((before, after, done, Seen { verified, controlled, notes: raised.into_iter().collect() }))
+                Ok((
+                    before,
+                    after,
+                    done,
+                    Seen { verified, controlled, housekeeping, notes: raised.into_iter().collect() },
+                ))
             }
         }
     });
@@ -474,30 +518,10 @@ pub(crate) fn run(
 pub(super) struct Seen {
     pub verified: Verified,
     pub controlled: Controlled,
+    pub housekeeping: HousekeepingRecord,
     /// What was done to this machine for the load.
     pub notes: Vec<String>,
 }
-
-/// The machine's counters when recording began and when it ended: connecting, warming up and waiting for the last answers
-/// are not what is recorded.
-fn watch_machine(shared: &Shared<'_>) -> (Machine, Machine) {
-    let over = |until: u64| crate::clock::mono().0 >= until || shared.cancel.load(Ordering::Relaxed);
-    while shared.start.load(Ordering::Acquire) == 0 && !over(u64::MAX) {
-        std::thread::sleep(WATCH);
-    }
-    let start = Nanos(shared.start.load(Ordering::Acquire));
-    let wait = |until: Nanos| {
-        while !over(until.0) {
-            std::thread::sleep(until.since(crate::clock::mono()).duration().min(WATCH));
-        }
-        Machine::now()
-    };
-    let before = wait(start + shared.stop.warmup);
-    (before, wait(start + shared.stop.ends))
-}
-
-/// How often somebody looks whether a drive was cancelled.
-const WATCH: Duration = Duration::from_millis(20);
 
 /// One loop, whatever is spoken.
 fn drive_share(
@@ -532,34 +556,6 @@ enum Share<'a> {
     Streams(Box<Ledger<'a>>),
 }
 
-/// Descriptors that we need beside the connections of a load.
-const OTHER_DESCRIPTORS: u64 = 256;
-
-/// Raises the limit of open files as far as it goes: every connection is one. Says so where it had to.
-fn raise_descriptor_limit(connections: u32) -> Result<Option<String>, LoadError> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::from(connections) + OTHER_DESCRIPTORS;
-    if limit.current.is_none_or(|now| now >= wanted) {
-        return Ok(None);
-    }
-    // Root may go beyond the hard limit; whoever may not takes what there is.
-    let raised = [limit.maximum.map_or(wanted, |most| most.max(wanted)), limit.maximum.unwrap_or(wanted)]
-        .into_iter()
-        .find(|to| setrlimit(Resource::Nofile, Rlimit { current: Some(*to), maximum: Some(*to) }).is_ok());
-    match getrlimit(Resource::Nofile).current {
-        Some(now) if now < wanted => Err(LoadError::Machine(format!(
-            "{connections} connections need {wanted} open files, and the limit is {now}{}; hint: `ulimit -Hn {wanted}` as root, or fewer connections",
-            if raised.is_some() { " at most" } else { "" }
-        ))),
-        now => Ok(Some(format!(
-            "the limit of open files was raised from {} to {}",
-            limit.current.unwrap_or_default(),
-            now.map_or_else(|| "none at all".to_owned(), |now| now.to_string())
-        ))),
-    }
-}
-
 /// Runs a loop with a fine timer and, where one is given, on its processor.
 pub(crate) fn on_own_thread<T>(cpu: Option<usize>, work: impl FnOnce() -> T) -> T {
     // Failing to be exact is seen in the lag; it is no reason to end.
@@ -570,24 +566,4 @@ pub(crate) fn on_own_thread<T>(cpu: Option<usize>, work: impl FnOnce() -> T) -> 
         let _ = rustix::thread::sched_setaffinity(None, &set);
     }
     work()
-}
-
-/// Logs in and refreshes off the timed path while loops run. Ends when no loop is left to ask.
-fn keep_house(shared: &Shared<'_>, tls: &TlsOptions, chores: &Receiver<Chore>, renewals: &[Sender<Renewed>]) {
-    let Some(target) = shared.target else { return };
-    let mut line = Line::new(target, tls);
-    while let Ok(chore) = chores.recv() {
-        if shared.cancel.load(Ordering::Relaxed) {
-            continue;
-        }
-        let asked = match &chore.refresh {
-            Some(vars) => line.asked("refresh", vars),
-            None => line.asked("issue", &Vars::new()),
-        };
-        if asked.is_err() {
-            // A server that refuses logins must not be asked as fast as it can refuse.
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let _ = renewals[chore.worker].send((chore.session, asked.ok()));
-    }
 }

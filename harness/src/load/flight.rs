@@ -21,6 +21,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) struct Arrival {
     /// What the pacer said.
     pub planned: Nanos,
+    /// When it could be due at the earliest: as planned, or once the step before it was answered.
+    pub due: Nanos,
     /// When the loop noticed that it was due.
     pub released: Nanos,
     /// Its number in the plan.
@@ -31,8 +33,12 @@ pub(crate) struct Arrival {
     pub user: u32,
     /// Planned after the warm-up.
     pub recorded: bool,
-    /// It had to wait for a connection or a session.
+    /// It had to wait for a connection.
     pub queued: bool,
+    /// Since when it had to wait for a session; zero if it had not.
+    pub sessionless: Nanos,
+    /// The walk whose step it is.
+    pub walk: u32,
 }
 
 /// A request on its way.
@@ -47,8 +53,11 @@ pub(crate) struct Flight {
     pub spoil: Spoil,
     /// The token may have ended by our own schedule when it was sent.
     pub expired: bool,
-    /// When it has ended at the latest; zero if nobody knows.
+    /// When it ends at the earliest, and has ended at the latest; zero if nobody knows.
+    pub expires: Nanos,
     pub ended: Nanos,
+    /// Its session was being ended or renewed by us when it was sent.
+    pub doomed: bool,
     /// Times it was sent again, after the server had closed a reused connection without a word or turned it away unread.
     pub again: u8,
     /// Connection and handshake that this request had to wait for.

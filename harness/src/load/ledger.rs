@@ -1,6 +1,8 @@
 //! What does every driver keep the same way? Arrivals, sessions, counts and the second that is being filled.
 
 mod booking;
+mod coming;
+mod keeping;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,30 +11,23 @@ use std::sync::atomic::Ordering;
 use super::LoadError;
 use super::claims;
 use super::flight::{Arrival, Flight, NONE};
-use super::plan::{Arrivals, Purpose, Stripe, uniform};
-use super::recorder::{Failure, IntervalSamples, What};
+use super::flow::Walks;
+use super::plan::{Purpose, Stripe, uniform};
+use super::recorder::{Failure, IntervalSamples};
+use super::rings::Rings;
 use super::sampled::{BATCH, Look, Mark, Sample, Taps};
 use super::script::{Known, Outcome, Role, Script, Slots, Spoil};
-use super::session::{Session, Sessions};
-use super::shared::{Chore, Done, Exchanged, Lines, Live, Model, Shared};
+use super::session::Sessions;
+use super::shared::{Done, Exchanged, Lines, Live, Model, Shared};
 use crate::clock;
-use crate::target::{Answer, TokenUse, Vars};
+use crate::target::{Answer, TokenUse};
 use crate::units::Nanos;
+use coming::Due;
 
-/// Arrivals that wait for a connection; more are skipped, and that voids the run.
-const RING: usize = 16 << 10;
 /// Housekeeping, and the longest sleep.
 pub(super) const TICK: Nanos = Nanos(50_000_000);
-/// Pause of a closed user after a failure on the wire: a dead server must not be hammered.
-const AFTER_FAILURE: Nanos = Nanos(10_000_000);
 /// Examples of failures that one loop keeps.
 const EXAMPLES: usize = 32;
-
-/// The due times of a loop.
-enum Due<'a> {
-    Open { arrivals: Arrivals<'a>, next: Option<(u64, Nanos)> },
-    Closed { think: Nanos, ready: VecDeque<(Nanos, u32)>, n: u64, of: u64 },
-}
 
 /// What an arrival sends, beside its script.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +36,11 @@ pub(super) struct Choice {
     pub spoil: Spoil,
     /// The token may have ended by our own schedule when it was chosen.
     pub expired: bool,
-    /// When it has ended at the latest; zero if nobody knows.
+    /// When it ends at the earliest, and has ended at the latest; zero if nobody knows.
+    pub expires: Nanos,
     pub ended: Nanos,
+    /// Its session is being ended or renewed by us.
+    pub doomed: bool,
 }
 
 /// The books of one loop.
@@ -67,7 +65,10 @@ pub(super) struct Ledger<'a> {
     started: Vec<bool>,
     live: &'a Live,
     lines: Lines,
-    ring: VecDeque<Arrival>,
+    rings: Rings,
+    walks: Option<Walks>,
+    /// Sessions that were prepared; those behind them were made for walks.
+    prepared: usize,
     due: Due<'a>,
     interval: Box<IntervalSamples>,
     start: Nanos,
@@ -125,6 +126,7 @@ impl<'a> Ledger<'a> {
             Due::Closed { ready, .. } => ready.len(),
             Due::Open { .. } => 0,
         };
+        let prepared = sessions.list.len();
         Ok(Ledger {
             shared,
             index: stripe.index as usize,
@@ -143,7 +145,10 @@ impl<'a> Ledger<'a> {
             live,
             lines,
             // A user who cannot be served now waits: there are never more of them than users.
-            ring: VecDeque::with_capacity(RING.max(users)),
+            rings: Rings::new(scripts, users),
+            walks: (!shared.flow.is_empty())
+                .then(|| Walks::new(shared.flow.clone(), scripts, matches!(shared.model, Model::Open(_)))),
+            prepared,
             due,
             interval: Box::new(IntervalSamples::new(scripts)?),
             start: Nanos(0),
@@ -184,83 +189,66 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// When there is something to do that no reply brings about: an arrival, the housekeeping, the end.
-    pub fn next_event(&self, now: Nanos) -> Nanos {
-        let next = match &self.due {
-            Due::Open { next, .. } => next.map_or(self.ends, |(_, at)| at),
-            Due::Closed { ready, .. } => ready.front().map_or(self.ends, |(at, _)| *at),
-        };
-        if now >= self.ends { self.drained.min(self.next_tick) } else { next.min(self.next_tick) }
-    }
-
-    /// The next arrival that is due, if one is.
-    pub fn next_due(&mut self, now: Nanos) -> Option<Arrival> {
-        let (n, planned, user) = match &mut self.due {
-            Due::Open { arrivals, next } => {
-                let (n, at) = (*next).filter(|(_, at)| *at <= now && *at < self.ends)?;
-                *next = arrivals.next().map(|(n, at)| (n, self.start + at));
-                (n, at, NONE)
-            }
-            Due::Closed { ready, n, of, .. } => {
-                let (at, user) = *ready.front().filter(|(at, _)| *at <= now)?;
-                ready.pop_front();
-                let this = *n;
-                *n += *of;
-                (this, at, user)
-            }
-        };
-        let recorded = planned >= self.recording;
-        let operation = self.shared.operation(n) as u16;
-        let arrival = Arrival { planned, released: clock::mono(), n, operation, user, recorded, queued: false };
-        self.note(&arrival, What::Planned, 0);
-        Some(arrival)
-    }
-
-    /// The arrival that has waited longest for a connection or a session.
-    pub fn waiting(&self) -> Option<Arrival> {
-        self.ring.front().copied()
-    }
-
-    /// It was sent.
-    pub fn served(&mut self) {
-        self.ring.pop_front();
-    }
-
-    /// An arrival that cannot be sent yet.
-    pub fn queue(&mut self, mut arrival: Arrival) {
-        arrival.queued = true;
-        if self.ring.len() < RING || arrival.user != NONE {
-            self.ring.push_back(arrival);
-        } else {
-            self.note(&arrival, What::Skipped, 0);
-        }
-    }
-
     /// Whose token an arrival sends, and what is wrong with it on purpose. `None`: no session is free.
     pub fn choose(&mut self, arrival: &Arrival) -> Option<Choice> {
         let operation = usize::from(arrival.operation);
         let (script, uses) = (&self.shared.scripts[operation], self.shared.uses[operation]);
-        let mut choice = Choice { session: NONE, spoil: Spoil::None, expired: false, ended: Nanos(0) };
-        if matches!(script.role, Role::Present | Role::Refresh) {
-            choice.spoil = self.shared.spoil(arrival.n, uses, script.role, &self.sessions);
+        let spoil = match script.role {
+            Role::Present | Role::Refresh => self.shared.spoil(arrival.n, uses, script.role, &self.sessions),
+            _ => Spoil::None,
+        };
+        let none = Nanos(0);
+        let mut choice = Choice { session: NONE, spoil, expired: false, expires: none, ended: none, doomed: false };
+        let of_a_session = matches!(script.role, Role::Present | Role::Refresh | Role::Revoke);
+        if let (Some(walks), false) = (&mut self.walks, arrival.walk == NONE) {
+            choice.session = walks.session(arrival.walk);
+            if choice.session == NONE && script.role != Role::Plain {
+                let at = match script.role {
+                    Role::Issue => self.sessions.empty(),
+                    _ => self.sessions.pick(script.role, uses, arrival.n, arrival.released)?,
+                };
+                self.sessions.list[at].walked = true;
+                walks.hold(arrival.walk, at as u32);
+                choice.session = at as u32;
+            }
+            let held = self.sessions.list.get(choice.session as usize);
+            if held.is_some_and(|session| session.locked && matches!(script.role, Role::Refresh | Role::Revoke)) {
+                return None;
+            }
+        } else if of_a_session && spoil != Spoil::Revoked {
+            choice.session = self.sessions.pick(script.role, uses, arrival.n, arrival.released)? as u32;
         }
-        if choice.spoil == Spoil::Revoked {
-            return Some(choice);
-        }
-        if matches!(script.role, Role::Present | Role::Refresh | Role::Revoke) {
-            let at = self.sessions.pick(script.role, uses, arrival.n, arrival.released)?;
-            choice.session = at as u32;
-            let session = &mut self.sessions.list[at];
+        if of_a_session
+            && spoil != Spoil::Revoked
+            && let Some(session) = self.sessions.list.get_mut(choice.session as usize)
+        {
             if uses == TokenUse::Access {
                 choice.expired = session.has_expired(arrival.released);
-                choice.ended = session.ended_at;
+                (choice.expires, choice.ended) = (session.expires, session.ended_at);
+            }
+            let kills = script.role == Role::Revoke || script.role == Role::Refresh && self.shared.refresh_kills;
+            choice.doomed = session.ended || session.locked && session.killed.0 > 0;
+            if kills {
+                session.killed = clock::mono();
             }
             session.locked |= matches!(script.role, Role::Refresh | Role::Revoke);
-            if script.role == Role::Present && choice.spoil == Spoil::None {
-                self.sessions.presented(at);
+            if script.role == Role::Present && spoil == Spoil::None {
+                self.sessions.presented(choice.session as usize);
             }
         }
         Some(choice)
+    }
+
+    /// Whether the refusal of a good token is our own doing: it may have ended by now, or its session was being ended or
+    /// renewed by us while it was on its way.
+    fn by_us(&self, flight: &Flight, done: Nanos) -> Option<Failure> {
+        if flight.expires.0 > 0 && done >= flight.expires {
+            return Some(Failure::ExpiredByUs);
+        }
+        let session = self.sessions.list.get(flight.session as usize)?;
+        let presents = self.shared.scripts[usize::from(flight.arrival.operation)].role == Role::Present;
+        let killed = flight.doomed || session.ended || session.killed > flight.wire;
+        (presents && killed).then_some(Failure::RevokedByUs)
     }
 
     /// Writes the request of an arrival into `out`.
@@ -277,7 +265,8 @@ impl<'a> Ledger<'a> {
             script.splice(&OneSlot(&foreign[at.min(foreign.len() - 1)]), out);
             return Ok(());
         }
-        let Some(session) = self.sessions.list.get(choice.session as usize) else {
+        let session = self.sessions.list.get(choice.session as usize).filter(|_| script.role != Role::Issue);
+        let Some(session) = session else {
             script.splice(&OneSlot(&[]), out);
             return Ok(());
         };
@@ -300,10 +289,17 @@ impl<'a> Ledger<'a> {
         let shared: &'a Shared<'a> = self.shared;
         let operation = usize::from(flight.arrival.operation);
         let script = &shared.scripts[operation];
+        // Before the reply changes anything: a refresh that has failed ends its session.
+        let ours = self.by_us(flight, done);
         let known = &mut self.known[operation];
         let mut outcome = script.judge(shared.target, reply, flight.spoil, flight.expired, known);
         if !self.learn(reply, script, flight, outcome == Outcome::Completed, done) && outcome == Outcome::Completed {
             outcome = Outcome::Failed(Failure::NoToken);
+        }
+        if let Outcome::Failed(Failure::Refused(_)) = outcome
+            && let Some(ours) = ours
+        {
+            outcome = Outcome::Failed(ours);
         }
         self.record(flight, done, outcome);
         if flight.arrival.recorded && self.taps.open(done) {
@@ -329,7 +325,7 @@ impl<'a> Ledger<'a> {
             let text = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
             self.done.examples.push((flight.arrival.operation, failure, format!("status {}: {text}", reply.status())));
         }
-        self.next_of_user(flight, done, false);
+        self.next_of_user(flight, done, false, outcome != Outcome::Completed);
     }
 
     /// The exchange failed on the wire.
@@ -343,7 +339,7 @@ impl<'a> Ledger<'a> {
         if flight.arrival.recorded && self.wants_example(flight.arrival.operation, failure) {
             self.done.examples.push((flight.arrival.operation, failure, example.to_owned()));
         }
-        self.next_of_user(flight, now, true);
+        self.next_of_user(flight, now, true, true);
     }
 
     /// Hands a copy of the exchange to the verifier, if that has room.
@@ -373,11 +369,13 @@ impl<'a> Ledger<'a> {
                         if let Some(session) = self.sessions.list.get_mut(at as usize) {
                             session.locked = false;
                         }
+                        self.rings.session_is_free();
                         return true;
                     }
                     _ => None,
                 };
-                let at = if script.role == Role::Refresh {
+                self.rings.session_is_free();
+                let at = if script.role == Role::Refresh || flight.arrival.walk != NONE {
                     at
                 } else {
                     self.sessions.place_for_issued().map_or(NONE, |at| at as u32)
@@ -419,51 +417,9 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The session's tokens are used up or unknown: a login off the timed path has to replace them.
-    fn end_session(&mut self, at: u32) {
-        if let Some(session) = self.sessions.list.get_mut(at as usize) {
-            session.locked = false;
-            session.ended = true;
-            self.tired.push_back(at);
-        }
-    }
-
-    /// Remembers when a token ends, if that is during this drive.
-    fn watch_end(&mut self, at: u32) {
-        let horizon = self.drained + self.shared.lead;
-        if let Some(session) = self.sessions.list.get(at as usize)
-            && session.expires.0 > 0
-            && session.expires <= horizon
-        {
-            self.ends_of_tokens.push(Reverse((session.expires, at)));
-        }
-    }
-
-    /// What the drive before left to do, and which tokens end during this one.
-    fn find_tired(&mut self) {
-        for at in 0..self.sessions.list.len() as u32 {
-            if self.sessions.list[at as usize].ended {
-                self.tired.push_back(at);
-            } else {
-                self.watch_end(at);
-            }
-        }
-    }
-
     fn wants_example(&self, operation: u16, failure: Failure) -> bool {
         self.done.examples.len() < EXAMPLES
             && !self.done.examples.iter().any(|(o, f, _)| *o == operation && *f == failure)
-    }
-
-    /// When a closed user is ready again.
-    fn next_of_user(&mut self, flight: &Flight, now: Nanos, failed: bool) {
-        if let Due::Closed { think, ready, .. } = &mut self.due
-            && flight.arrival.user != NONE
-        {
-            let at = now + if failed { (*think).max(AFTER_FAILURE) } else { *think };
-            let place = ready.iter().rposition(|(other, _)| *other <= at).map_or(0, |i| i + 1);
-            ready.insert(place, (at, flight.arrival.user));
-        }
     }
 
     /// Housekeeping, twenty times a second.
@@ -477,52 +433,7 @@ impl<'a> Ledger<'a> {
         self.live.failed.store(self.ended[1], Ordering::Relaxed);
         self.live.in_flight.store(self.in_flight, Ordering::Relaxed);
         self.hand_marks_over();
+        self.rings.session_is_free();
         self.chores(now);
-    }
-
-    /// Takes what chores brought, and asks for what is needed.
-    fn chores(&mut self, now: Nanos) {
-        while let Ok((at, issued)) = self.lines.renewed.try_recv() {
-            match (issued, self.sessions.list.get_mut(at as usize)) {
-                (Some((issued, when)), Some(session)) => {
-                    let claims = Session::claims(&issued);
-                    session.renew(&issued, claims, &self.shared.others, self.shared.lifetime_s, when);
-                    self.watch_end(at);
-                }
-                _ => self.end_session(at),
-            }
-        }
-        if now >= self.ends {
-            return;
-        }
-        while let Some(Reverse((end, at))) = self.ends_of_tokens.peek().copied() {
-            if end > now + self.shared.lead {
-                break;
-            }
-            self.ends_of_tokens.pop();
-            let session = &self.sessions.list[at as usize];
-            if session.expires == end && !session.ended {
-                self.tired.push_back(at);
-            }
-        }
-        for _ in 0..self.tired.len() {
-            let Some(at) = self.tired.pop_front() else { break };
-            let session = &mut self.sessions.list[at as usize];
-            if session.locked {
-                // A refresh of its own is on its way; it will be looked at again.
-                self.tired.push_back(at);
-                continue;
-            }
-            let refresh = (!session.ended && !session.refresh.is_empty() && self.shared.can_refresh).then(|| {
-                Vars::with_token(&String::from_utf8_lossy(&session.refresh))
-                    .issued(&session.values(&self.shared.others))
-            });
-            session.locked = true;
-            if self.lines.chores.try_send(Chore { worker: self.index, session: at, refresh }).is_err() {
-                session.locked = false;
-                self.tired.push_front(at);
-                break;
-            }
-        }
     }
 }

@@ -1,5 +1,10 @@
 //! What did the machine do meanwhile? The kernel's counters at one moment, and what came of them between two.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::LoadError;
+use super::shared::Shared;
 use crate::clock;
 use crate::units::Nanos;
 
@@ -106,6 +111,55 @@ fn time_wait(text: &str) -> Option<u64> {
 fn range(text: &str) -> Option<u64> {
     let ends: Vec<u64> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
     Some(ends.get(1)?.checked_sub(*ends.first()?)? + 1)
+}
+
+/// The machine's counters when recording began and when it ended: connecting, warming up and waiting for the last answers
+/// are not what is recorded.
+pub(super) fn watch_machine(shared: &Shared<'_>) -> (Machine, Machine) {
+    let over = |until: u64| clock::mono().0 >= until || shared.cancel.load(Ordering::Relaxed);
+    while shared.start.load(Ordering::Acquire) == 0 && !over(u64::MAX) {
+        std::thread::sleep(WATCH);
+    }
+    let start = Nanos(shared.start.load(Ordering::Acquire));
+    let wait = |until: Nanos| {
+        while !over(until.0) {
+            std::thread::sleep(until.since(clock::mono()).duration().min(WATCH));
+        }
+        Machine::now()
+    };
+    let before = wait(start + shared.stop.warmup);
+    (before, wait(start + shared.stop.ends))
+}
+
+/// How often somebody looks whether a drive was cancelled.
+const WATCH: Duration = Duration::from_millis(20);
+
+/// Descriptors that we need beside the connections of a load.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// Raises the limit of open files as far as it goes: every connection is one. Says so where it had to.
+pub(super) fn raise_descriptor_limit(connections: u32) -> Result<Option<String>, LoadError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::from(connections) + OTHER_DESCRIPTORS;
+    if limit.current.is_none_or(|now| now >= wanted) {
+        return Ok(None);
+    }
+    // Root may go beyond the hard limit; whoever may not takes what there is.
+    let raised = [limit.maximum.map_or(wanted, |most| most.max(wanted)), limit.maximum.unwrap_or(wanted)]
+        .into_iter()
+        .find(|to| setrlimit(Resource::Nofile, Rlimit { current: Some(*to), maximum: Some(*to) }).is_ok());
+    match getrlimit(Resource::Nofile).current {
+        Some(now) if now < wanted => Err(LoadError::Machine(format!(
+            "{connections} connections need {wanted} open files, and the limit is {now}{}; hint: `ulimit -Hn {wanted}` as root, or fewer connections",
+            if raised.is_some() { " at most" } else { "" }
+        ))),
+        now => Ok(Some(format!(
+            "the limit of open files was raised from {} to {}",
+            limit.current.unwrap_or_default(),
+            now.map_or_else(|| "none at all".to_owned(), |now| now.to_string())
+        ))),
+    }
 }
 
 #[cfg(test)]

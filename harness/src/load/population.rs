@@ -95,6 +95,8 @@ impl Population {
         let wanted = match (workload.tokens.sign, needs(&[Role::Refresh, Role::Revoke])) {
             (true, true) => sessions.min(LOGINS_AT_LEAST),
             (true, false) => 1,
+            // Who walks through a flow that begins with a login logs in by himself.
+            (false, _) if workload.begins_with_login() => 1,
             (false, _) => sessions,
         };
         let job = Preparation {

@@ -65,6 +65,8 @@ pub(crate) enum Failure {
     Body(u16),
     /// 401 (or what the profile takes for it) while the token had expired by our own schedule.
     ExpiredByUs,
+    /// The same while its session was being revoked, rotated or replaced by us.
+    RevokedByUs,
     /// A refusal of a token that ought to have been good.
     Refused(u16),
     /// A spoilt token was accepted.
@@ -75,6 +77,13 @@ pub(crate) enum Failure {
     Other,
 }
 
+impl Failure {
+    /// Whether it says something of us, and nothing of the target.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Failure::ExpiredByUs | Failure::RevokedByUs)
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -82,6 +91,7 @@ impl std::fmt::Display for Failure {
             Failure::Status(status) => write!(f, "status {status}"),
             Failure::Body(status) => write!(f, "wrong body (status {status})"),
             Failure::ExpiredByUs => f.write_str("refused: token expired by our schedule"),
+            Failure::RevokedByUs => f.write_str("refused: token revoked or rotated by us"),
             Failure::Refused(status) => write!(f, "refused a good token (status {status})"),
             Failure::Accepted(what) => write!(f, "accepted {what} token"),
             Failure::NoToken => f.write_str("wrong token: none in the reply"),
@@ -105,8 +115,10 @@ pub(crate) enum What {
     Lag,
     /// Wire to first byte.
     FirstByte,
-    /// The wait for a connection or a session.
+    /// The wait for a connection.
     Queue,
+    /// The wait for a session.
+    WaitSession,
     /// Making a connection.
     Connect,
     /// TLS handshake.
@@ -129,6 +141,7 @@ pub(crate) struct OperationSamples {
     pub lag: Samples,
     pub first_byte: Samples,
     pub queue: Samples,
+    pub wait_session: Samples,
     pub connect: Samples,
     pub tls: Samples,
     /// Response time of what did not complete, timeouts included.
@@ -149,6 +162,7 @@ impl OperationSamples {
             lag: Samples::new()?,
             first_byte: Samples::new()?,
             queue: Samples::new()?,
+            wait_session: Samples::new()?,
             connect: Samples::new()?,
             tls: Samples::new()?,
             failed_response: Samples::new()?,
@@ -168,6 +182,10 @@ impl OperationSamples {
                 counts.completed += 1;
                 self.response.record(ns);
             }
+            What::Failed(failure) if failure.is_ours() => {
+                counts.by_us += 1;
+                self.fail(failure, 1);
+            }
             What::Failed(failure) => {
                 self.failed_response.record(ns);
                 if failure == TIMEOUT {
@@ -182,6 +200,7 @@ impl OperationSamples {
             What::Lag => self.lag.record(ns),
             What::FirstByte => self.first_byte.record(ns),
             What::Queue => self.queue.record(ns),
+            What::WaitSession => self.wait_session.record(ns),
             What::Connect => self.connect.record(ns),
             What::Tls => self.tls.record(ns),
             What::Skipped => {
@@ -223,13 +242,14 @@ impl OperationSamples {
         }
     }
 
-    fn all(&mut self) -> [&mut Samples; 10] {
+    fn all(&mut self) -> [&mut Samples; 11] {
         [
             &mut self.response,
             &mut self.service,
             &mut self.lag,
             &mut self.first_byte,
             &mut self.queue,
+            &mut self.wait_session,
             &mut self.connect,
             &mut self.tls,
             &mut self.failed_response,
@@ -238,13 +258,14 @@ impl OperationSamples {
         ]
     }
 
-    fn all_of(&self) -> [&Samples; 10] {
+    fn all_of(&self) -> [&Samples; 11] {
         [
             &self.response,
             &self.service,
             &self.lag,
             &self.first_byte,
             &self.queue,
+            &self.wait_session,
             &self.connect,
             &self.tls,
             &self.failed_response,

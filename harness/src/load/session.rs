@@ -21,6 +21,10 @@ pub(crate) struct Session {
     pub ended_at: Nanos,
     /// A refresh, a revocation or a chore has it: its refresh token must not be used a second time.
     pub locked: bool,
+    /// When we last began to end or to replace its tokens; zero if never.
+    pub killed: Nanos,
+    /// A walk through the steps of a flow has it.
+    pub walked: bool,
     /// Its refresh token is used up without a successor, or it was revoked: a login has to replace it.
     pub ended: bool,
     /// The drive in which the access token was first presented.
@@ -147,6 +151,8 @@ pub(crate) struct Sessions {
     seed: u64,
     /// Number of this drive, for the distinct-token ratio.
     drive: u32,
+    /// Sessions that were made for walks and are free again.
+    empty: Vec<u32>,
     next_once: usize,
     next_issued: usize,
     pub distinct: u64,
@@ -189,8 +195,8 @@ impl Sessions {
             let at = (from + step) % len;
             let session = &self.list[at];
             let usable = match (role, uses) {
-                (Role::Present, TokenUse::Access) => !session.access.is_empty() && !session.ended,
-                _ => !session.refresh.is_empty() && !session.ended && !session.locked,
+                (Role::Present, TokenUse::Access) => !session.access.is_empty() && !session.ended && !session.walked,
+                _ => !session.refresh.is_empty() && !session.ended && !session.locked && !session.walked,
             };
             if !usable {
                 continue;
@@ -213,6 +219,29 @@ impl Sessions {
         if self.next_once >= self.list.len() {
             self.next_once = 0;
             self.rounds += 1;
+        }
+    }
+
+    /// A session without tokens, for a walk that begins with a login.
+    pub fn empty(&mut self) -> usize {
+        match self.empty.pop() {
+            Some(at) => at as usize,
+            None => {
+                self.list.push(Session::default());
+                self.list.len() - 1
+            }
+        }
+    }
+
+    /// A walk has ended: its session is free for others, and one that was made for it is empty again.
+    pub fn leave(&mut self, at: u32, prepared: usize) {
+        let Some(session) = self.list.get_mut(at as usize) else { return };
+        session.walked = false;
+        if at as usize >= prepared {
+            (session.ended, session.locked, session.killed) = (false, false, Nanos(0));
+            session.access.clear();
+            session.refresh.clear();
+            self.empty.push(at);
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Barrier};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
+use super::flow::{Counts, Step};
 use super::found::Found;
 use super::plan::{Pacer, Purpose, StopRule, uniform};
 use super::recorder::{Failure, IntervalSamples};
@@ -65,6 +66,10 @@ pub(crate) struct Shared<'a> {
     pub loops: usize,
     /// Seconds in which a window of a threshold begins or ends.
     pub cut_seconds: Vec<u32>,
+    /// The steps of a flow; none where there is a mix.
+    pub flow: Vec<Step>,
+    /// Whether a refresh may end the access token before it.
+    pub refresh_kills: bool,
     /// Set once, after all connections stand.
     pub start: AtomicU64,
     pub ready: Barrier,
@@ -156,6 +161,12 @@ pub(crate) struct Done {
     pub opened: u64,
     /// What must not have been accepted and was.
     pub found: Found,
+    /// How far flows came.
+    pub flows: Counts,
+    /// What operations of flows were expected to take, by script.
+    pub expected: Vec<Option<Nanos>>,
+    /// Sessions that still waited for a login or a refresh when the time was over.
+    pub tired: u64,
 }
 
 impl Done {

@@ -324,29 +324,22 @@ impl<'a> Driver<'a> {
                 self.send(slot, line, flight);
                 continue;
             }
-            let waiting = self.ledger.waiting();
-            if let Some(waiting) = waiting
-                && self.dispatch(waiting)
-            {
-                self.ledger.served();
-                continue;
+            // A line that is gone is opened again for somebody only.
+            if !self.ledger.is_due(now) {
+                return sent > 0;
             }
-            let Some(arrival) = self.ledger.next_due(now) else { return sent > 0 };
-            if waiting.is_some() || !self.dispatch(arrival) {
-                self.ledger.queue(arrival);
+            let line = if self.free.is_empty() { None } else { self.line() };
+            let Some((arrival, choice)) = self.ledger.ready(now, line.is_some()) else { return sent > 0 };
+            if let Some(line) = line {
+                self.dispatch(line, arrival, &choice);
             }
         }
         true
     }
 
-    /// Gives an arrival a stream and a session and sends it. Says whether it could.
-    fn dispatch(&mut self, arrival: Arrival) -> bool {
-        if self.free.is_empty() {
-            return false;
-        }
-        let Some(line) = self.line() else { return false };
-        let Some(choice) = self.ledger.choose(&arrival) else { return false };
-        let Some(slot) = self.free.pop() else { return false };
+    /// Sends an arrival on a stream of a line.
+    fn dispatch(&mut self, line: usize, arrival: Arrival, choice: &Choice) {
+        let Some(slot) = self.free.pop() else { return };
         self.ledger.in_flight += 1;
         let wire = clock::mono();
         self.ledger.sent(&arrival, wire);
@@ -357,13 +350,14 @@ impl<'a> Driver<'a> {
             session: choice.session,
             spoil: choice.spoil,
             expired: choice.expired,
+            expires: choice.expires,
             ended: choice.ended,
+            doomed: choice.doomed,
             again: 0,
             connect: None,
             tls: None,
         };
         self.send(slot, line, flight);
-        true
     }
 
     fn send(&mut self, at: usize, line_at: usize, mut flight: Flight) {
@@ -382,8 +376,14 @@ impl<'a> Driver<'a> {
             return self.fail(at, Failure::Wire(error.kind()), &error);
         }
         line.busy += 1;
-        let choice =
-            Choice { session: flight.session, spoil: flight.spoil, expired: flight.expired, ended: flight.ended };
+        let choice = Choice {
+            session: flight.session,
+            spoil: flight.spoil,
+            expired: flight.expired,
+            expires: flight.expires,
+            ended: flight.ended,
+            doomed: flight.doomed,
+        };
         if let Err(error) = self.ledger.assemble(&flight.arrival, &choice, &mut self.out) {
             return self.fail(at, Failure::NoToken, &error);
         }

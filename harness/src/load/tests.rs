@@ -3,6 +3,7 @@
 //! These tests share their machine, so they hold counts to what must be and times only from below, or from above
 //! by multiples; exact arithmetic is in the tests of the parts.
 
+mod flows;
 mod held;
 mod hostile;
 mod streams;
@@ -119,6 +120,7 @@ fn setup(model: Model, seconds: f64, connections: u32) -> Setup {
     Setup {
         model,
         words: "test".into(),
+        flow: None,
         open,
         warmup: Nanos(0),
         duration: Nanos::from_secs_f64(seconds),
@@ -160,6 +162,7 @@ fn drive_fixed(url: &str, setup: Setup, cancel: &AtomicBool) -> Result<Driven, L
         revoked: 0.0,
         lead: Nanos(0),
         reuse: Reuse::Uniform,
+        flow: Vec::new(),
     };
     let control = Control { redactor: &Redactor::new(false), on_progress: &|_| {}, cancel, abort: &[] };
     run(setup, plan, &mut Population::empty(), "bare", &control)

@@ -128,6 +128,7 @@ impl Kept {
                 counts.completed += 1;
                 0
             }
+            What::Failed(failure) if failure.is_ours() => return counts.by_us += 1,
             What::Failed(failure) => {
                 let timed_out = failure == super::recorder::TIMEOUT;
                 *(if timed_out { &mut counts.timed_out } else { &mut counts.failed }) += 1;
@@ -135,7 +136,7 @@ impl Kept {
             }
             What::Service => 2,
             What::Lag => 3,
-            What::FirstByte | What::Queue | What::Connect | What::Tls | What::GivenUp => return,
+            What::FirstByte | What::Queue | What::WaitSession | What::Connect | What::Tls | What::GivenUp => return,
         };
         self.series[series].add(ns);
     }

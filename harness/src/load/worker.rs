@@ -12,7 +12,7 @@ use rustls::ClientConnection;
 
 use super::LoadError;
 use super::flight::{Arrival, Conn, Flight, NONE, State};
-use super::ledger::{Ledger, TICK};
+use super::ledger::{Choice, Ledger, TICK};
 use super::recorder::Failure;
 use super::shared::{Done, Shared, thread_cpu};
 use crate::clock;
@@ -268,26 +268,17 @@ impl<'a> Worker<'a> {
     /// Sends what is due. Says whether anything was.
     fn release(&mut self, now: Nanos) -> bool {
         for sent in 0..BURST {
-            // Those who wait for a connection or a session go first.
-            let waiting = self.ledger.waiting();
-            if let Some(waiting) = waiting
-                && self.dispatch(waiting)
-            {
-                self.ledger.served();
-                continue;
-            }
-            let Some(arrival) = self.ledger.next_due(now) else { return sent > 0 };
-            if waiting.is_some() || !self.dispatch(arrival) {
-                self.ledger.queue(arrival);
+            let room = self.free.front().copied();
+            let Some((arrival, choice)) = self.ledger.ready(now, room.is_some()) else { return sent > 0 };
+            if let Some(c) = room {
+                self.dispatch(c, arrival, &choice);
             }
         }
         true
     }
 
-    /// Gives an arrival a connection and a session and sends it. Says whether it could.
-    fn dispatch(&mut self, arrival: Arrival) -> bool {
-        let Some(c) = self.free.front().copied() else { return false };
-        let Some(choice) = self.ledger.choose(&arrival) else { return false };
+    /// Sends an arrival on a free connection.
+    fn dispatch(&mut self, c: u32, arrival: Arrival, choice: &Choice) {
         self.free.pop_front();
         let conn = &mut self.conns[c as usize];
         conn.flight = Some(Flight {
@@ -297,7 +288,9 @@ impl<'a> Worker<'a> {
             session: choice.session,
             spoil: choice.spoil,
             expired: choice.expired,
+            expires: choice.expires,
             ended: choice.ended,
+            doomed: choice.doomed,
             again: 0,
             connect: None,
             tls: None,
@@ -305,16 +298,15 @@ impl<'a> Worker<'a> {
         conn.parser.reset(self.shared.scripts[usize::from(arrival.operation)].head);
         conn.written = 0;
         self.ledger.in_flight += 1;
-        if let Err(error) = self.ledger.assemble(&arrival, &choice, &mut conn.out) {
+        if let Err(error) = self.ledger.assemble(&arrival, choice, &mut conn.out) {
             self.stamp(c, clock::mono());
             self.fail(c, Failure::NoToken, &error.to_string());
-            return true;
+            return;
         }
         let now = clock::mono();
         self.stamp(c, now);
         self.ledger.sent(&arrival, now);
         self.send(c, now);
-        true
     }
 
     /// Sets the wire stamp and puts the connection at the end of the list of deadlines.

@@ -61,6 +61,12 @@ pub struct LoadRecord {
     /// Tokens of those whose signature was verified.
     #[serde(default)]
     pub verified: u64,
+    /// How far flows came, where sessions walk through steps.
+    #[serde(default)]
+    pub flow: Option<FlowRecord>,
+    /// Logins and refreshes off the timed path, which keep the sessions fresh.
+    #[serde(default)]
+    pub housekeeping: HousekeepingRecord,
     /// Operations beside the load that ask for what must be refused; absent where there were to be none.
     #[serde(default)]
     pub controls: Option<ControlsRecord>,
@@ -127,6 +133,37 @@ impl From<Told> for LoadFinding {
             }
         }
     }
+}
+
+/// How far flows came, of those whose first step is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FlowRecord {
+    /// The steps: `issue > verify x20 > refresh`.
+    pub steps: String,
+    /// Begun.
+    pub started: u64,
+    /// Walked to their end.
+    pub completed: u64,
+    /// Ended by a step that failed.
+    pub abandoned: u64,
+    /// Still on their way when the time was over.
+    pub cut: u64,
+    /// What each operation was expected to take (the median of its first 101 service times, warm-up included), from which
+    /// the planned start of the step behind it follows in an open load.
+    pub expected_ns: BTreeMap<String, u64>,
+}
+
+/// Requests off the timed path while a load ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HousekeepingRecord {
+    /// Logins in place of sessions that had ended.
+    pub logins: u64,
+    /// Refreshes of access tokens that were about to end.
+    pub refreshes: u64,
+    /// Of both, what brought no token.
+    pub failed: u64,
+    /// Sessions that still waited for one of them at the end.
+    pub behind: u64,
 }
 
 /// Operations beside a load that ask for what must be refused.
@@ -217,12 +254,15 @@ pub struct Accounting {
     /// Due, but never sent: waiting for a connection or a session when the time was over; right-censored.
     #[serde(default)]
     pub unsent: u64,
+    /// Refused because we had revoked, rotated or let expire the token: it says nothing of the target.
+    #[serde(default)]
+    pub by_us: u64,
 }
 
 impl Accounting {
     /// Whether the identity holds.
     pub fn adds_up(&self) -> bool {
-        self.planned == self.ended() + self.skipped + self.in_flight + self.unsent
+        self.planned == self.ended() + self.skipped + self.in_flight + self.unsent + self.by_us
     }
     /// Completed, failed or timed out.
     pub fn ended(&self) -> u64 {
@@ -237,6 +277,7 @@ impl Accounting {
         self.skipped += other.skipped;
         self.in_flight += other.in_flight;
         self.unsent += other.unsent;
+        self.by_us += other.by_us;
     }
     /// Failed and timed out over everything that ended.
     pub fn failed_ratio(&self) -> f64 {

@@ -16,8 +16,9 @@ pub use comparison::{Answer, ComparisonRecord, ControlRecord, QuantileRecord, Sh
 pub use environment::{Environment, ProcessRecord, ProcessSample, TopologyRecord};
 pub use grade::{ExitCode, Grade, grade};
 pub use load::{
-    Accounting, CertificateRecord, ControlsRecord, ErrorCount, FoundRecord, HistogramRecord, LoadFinding, LoadRecord,
-    LoadWindow, OperationRecord, SecondRecord, TryRecord, UnendedRecord, WorkerRecord,
+    Accounting, CertificateRecord, ControlsRecord, ErrorCount, FlowRecord, FoundRecord, HistogramRecord,
+    HousekeepingRecord, LoadFinding, LoadRecord, LoadWindow, OperationRecord, SecondRecord, TryRecord, UnendedRecord,
+    WorkerRecord,
 };
 pub use redact::{Redactor, fingerprint, harmless};
 pub use store::{RunDir, StoreError, load};

@@ -88,6 +88,7 @@ impl Table<'_> {
             ("skipped", a.skipped),
             ("in_flight", a.in_flight),
             ("unsent", a.unsent),
+            ("by_us", a.by_us),
         ];
         for (metric, value) in rows {
             self.line(&["load", topology, operation, metric, &value.to_string(), "", "", "", verdict])?;

@@ -115,6 +115,7 @@ fn families<'a>(report: &Report<'_>) -> Vec<Family<'a>> {
                 ("skipped", a.skipped),
                 ("in_flight", a.in_flight),
                 ("unsent", a.unsent),
+                ("by-us", a.by_us),
             ];
             for (outcome, n) in outcomes {
                 let mut labels = at();

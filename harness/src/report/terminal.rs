@@ -298,6 +298,9 @@ fn loads(report: &Report<'_>, paint: Paint, out: &mut String) {
         for doubt in &c.doubts {
             let _ = writeln!(out, "    {} {}", paint.warn("doubt"), safe(doubt));
         }
+        if let Some(beside) = words::beside(load) {
+            let _ = writeln!(out, "    {}", paint.dim(&beside));
+        }
         for note in &c.notes {
             let _ = writeln!(out, "    {}", paint.dim(&safe(note)));
         }

@@ -143,7 +143,7 @@ pub fn wall(ms: u64) -> String {
 /// `2 violations`, `1 violation`; words that end in `ss` or `y` included.
 pub fn plural(n: usize, word: &str) -> String {
     let many = match word {
-        w if w.ends_with("ss") || w.ends_with("ch") => format!("{w}es"),
+        w if ["ss", "ch", "sh"].iter().any(|end| w.ends_with(end)) => format!("{w}es"),
         w if w.ends_with('y') => format!("{}ies", &w[..w.len() - 1]),
         w => format!("{w}s"),
     };
@@ -208,6 +208,35 @@ pub fn under_load(finding: &LoadFinding) -> String {
     }
     let times = if finding.times == 1 { String::new() } else { format!(" ({} times)", count(finding.times)) };
     format!("{} at {:.1} s, {}: {}{times}", finding.check, finding.first_s, finding.operation, finding.seen)
+}
+
+/// Flows, housekeeping and what is nobody's failure but ours; nothing where there is none of it.
+pub fn beside(load: &LoadRecord) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(f) = &load.flow {
+        parts.push(format!(
+            "{}: {} completed, {} abandoned, {} cut at the end",
+            plural(f.started as usize, "flow"),
+            count(f.completed),
+            count(f.abandoned),
+            count(f.cut)
+        ));
+    }
+    let h = &load.housekeeping;
+    if h.logins + h.refreshes > 0 {
+        let failed = if h.failed > 0 { format!(", {} failed", count(h.failed)) } else { String::new() };
+        let behind =
+            if h.behind > 0 { format!(", {} sessions behind at the end", count(h.behind)) } else { String::new() };
+        parts.push(format!(
+            "off the timed path {} and {}{failed}{behind}",
+            plural(h.logins as usize, "login"),
+            plural(h.refreshes as usize, "refresh")
+        ));
+    }
+    if load.accounting.by_us > 0 {
+        parts.push(format!("{} refused tokens that we had spoilt ourselves", count(load.accounting.by_us)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// What was looked at under load beside times; nothing where there was nothing to look at.

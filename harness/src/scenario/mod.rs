@@ -2,6 +2,7 @@
 
 mod decode;
 mod diagnostic;
+mod flow;
 mod load;
 mod parse;
 mod schema;
@@ -14,6 +15,7 @@ mod validate;
 
 pub use decode::decode;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source, listed, nearest, suggestion};
+pub use flow::{FlowStep, Walked};
 pub use load::{Loaded, from_source, load};
 pub use parse::{Entry, Kind, MAX_BYTES, Node, parse, read};
 pub use schema::schema_of;

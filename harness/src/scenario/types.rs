@@ -8,6 +8,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::flow::{FlowStep, Walked};
 use crate::units::{Rate, Ratio, Span};
 
 /// A scenario file.
@@ -195,6 +196,9 @@ pub struct Workload {
     /// Instead of `arrival` and `mix`: arrivals per second of each operation, independent of each other (Poisson).
     #[serde(default)]
     pub rates: IndexMap<String, Rate>,
+    /// Instead of `mix`: the steps that a session takes, one after the other; `arrival` then says when a session begins.
+    #[serde(default)]
+    pub flow: Vec<FlowStep>,
     /// Searches instead of driving one rate: below `arrival.open.rate`, each try a hold as long as the stages, held to the
     /// scenario's thresholds.
     #[serde(default)]
@@ -238,14 +242,45 @@ pub struct Workload {
 
 impl Workload {
     /// The same workload without `rates`: their sum becomes the open rate, their shares the mix. A sum of independent
-    /// Poisson arrivals is Poisson again, and each arrival belongs to an operation by its share.
+    /// Poisson arrivals is Poisson again, and each arrival belongs to an operation by its share. The mix of a `flow` is
+    /// how often its operations come in it.
     pub fn plain(mut self) -> Workload {
         if !self.rates.is_empty() {
             let sum = self.rates.values().map(|r| r.0).sum();
             self.arrival = Arrival::Open(Open { rate: Rate(sum), process: Process::Poisson });
             self.mix = std::mem::take(&mut self.rates).into_iter().map(|(word, rate)| (word, rate.0)).collect();
         }
+        if !self.flow.is_empty() {
+            self.mix.clear();
+            for step in &self.flow {
+                if let Ok(Walked::Operation { word, times }) = step.read() {
+                    *self.mix.entry(word).or_default() += f64::from(times);
+                }
+            }
+        }
         self
+    }
+}
+
+impl Workload {
+    /// Whether it is a flow whose first operation is a login, so that sessions bring their own tokens.
+    pub fn begins_with_login(&self) -> bool {
+        let operation = |step: &FlowStep| match step.read() {
+            Ok(Walked::Operation { word, .. }) => Some(word),
+            _ => None,
+        };
+        self.flow.iter().find_map(operation).is_some_and(|word| word == "issue")
+    }
+
+    /// The steps of a flow in words: `issue > verify x20 > pause 100ms > refresh`.
+    pub fn flow_words(&self) -> Option<String> {
+        let word = |step: &FlowStep| match step.read() {
+            Ok(Walked::Operation { word, times: 1 }) => word,
+            Ok(Walked::Operation { word, times }) => format!("{word} x{times}"),
+            Ok(Walked::Pause(span)) => format!("pause {span}"),
+            Err(why) => why,
+        };
+        (!self.flow.is_empty()).then(|| self.flow.iter().map(word).collect::<Vec<_>>().join(" > "))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use globset::Glob;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, listed, suggestion};
+use super::flow::Walked;
 use super::parse::{Kind, Node};
 use super::threshold::Threshold;
 use super::types::{Arrival, Link, MOST_CONNECTIONS, Scenario, Stage, Topology, Workload};
@@ -312,6 +313,7 @@ impl Look<'_> {
                 );
             }
         }
+        self.flow(load, vocabulary);
         if !load.mix.is_empty() && load.mix.values().all(|weight| *weight == 0.0) {
             self.add(self.key(&["load", "mix"]), "expected a weight above zero, saw none", None);
         }
@@ -440,7 +442,41 @@ impl Look<'_> {
         }
     }
 
-    /// Either `rates`, or `arrival` and `mix`.
+    /// Steps that say something, of operations that there are; and one at least that sends something.
+    fn flow(&mut self, load: &Workload, vocabulary: &Vocabulary) {
+        let mut sends = load.flow.is_empty();
+        let mut revoked = false;
+        for (n, step) in load.flow.iter().enumerate() {
+            let at = n.to_string();
+            let word = match step.read() {
+                Ok(Walked::Pause(_)) => continue,
+                Ok(Walked::Operation { word, .. }) => word,
+                Err(why) => {
+                    self.add(self.value(&["load", "flow", &at]), why, None);
+                    continue;
+                }
+            };
+            sends = true;
+            if revoked && word != "issue" {
+                let hint = Some("begin anew with `issue`, or put `revoke` last".to_owned());
+                let text = format!("after `revoke` a session has nothing for `{word}` to present");
+                self.doubt(self.value(&["load", "flow", &at]), text, hint);
+            }
+            revoked = word == "revoke" || revoked && word != "issue";
+            if let Some(known) = &vocabulary.operations
+                && !known.contains(&word)
+            {
+                let names: Vec<&str> = known.iter().map(String::as_str).collect();
+                let text = format!("the profile has no operation `{word}`");
+                self.add(self.value(&["load", "flow", &at]), text, suggestion(&word, &names));
+            }
+        }
+        if !sends {
+            self.add(self.key(&["load", "flow"]), "expected a step that sends something, saw pauses only", None);
+        }
+    }
+
+    /// Either `rates`, or `arrival` and one of `mix` and `flow`.
     fn arrivals(&mut self, load: &Workload) {
         let given = |key: &str| self.tree.find(&["load", key]).is_some();
         if load.rates.is_empty() {
@@ -448,7 +484,11 @@ impl Look<'_> {
                 let hint = Some("`arrival: {open: {rate: 500/s}}` or `{closed: {users: 50}}`".to_owned());
                 self.add(self.key(&["load"]), "missing key `arrival`", hint);
             }
-            if load.mix.is_empty() {
+            if !load.flow.is_empty() && given("mix") {
+                let hint = Some("leave `mix` out, or `flow`".to_owned());
+                self.add(self.key(&["load", "mix"]), "`flow` says what is sent; `mix` stands beside it", hint);
+            }
+            if load.mix.is_empty() && load.flow.is_empty() {
                 self.add(
                     self.key(&["load", "mix"]),
                     "expected at least one operation with its weight, saw none",
@@ -457,7 +497,7 @@ impl Look<'_> {
             }
             return;
         }
-        for other in ["arrival", "mix"] {
+        for other in ["arrival", "mix", "flow"] {
             if self.tree.find(&["load", other]).is_some() {
                 let hint = Some(format!("leave `{other}` out, or `rates`"));
                 self.add(self.key(&["load", other]), format!("`rates` says it all; `{other}` stands beside it"), hint);

@@ -1,6 +1,7 @@
 //! Where is it booked? What happens to a request, under the second in which it was planned; and the second given away.
 
-use super::{Due, Ledger};
+use super::Ledger;
+use super::coming::Due;
 use crate::clock;
 use crate::load::flight::{Arrival, Flight, NONE};
 use crate::load::recorder::{Apart, IntervalSamples, TIMEOUT, What};
@@ -32,18 +33,25 @@ impl Ledger<'_> {
         if arrival.recorded && now < self.ends {
             self.done.sent += 1;
         }
-        // Lag is ours; what a queued request waited for a connection is not.
+        // Lag is ours; what a request waited for a connection or for a session is not.
+        let sessionless = arrival.sessionless.0 > 0;
+        let ready = if sessionless { arrival.sessionless } else { now };
+        let waited = arrival.queued || sessionless;
+        // A step of a flow may have been planned long before it could be due.
+        let lag = if waited { arrival.released } else { now }.since(arrival.due);
+        self.note(arrival, What::Lag, lag.0);
         if arrival.queued {
-            self.note(arrival, What::Lag, arrival.released.since(arrival.planned).0);
-            self.note(arrival, What::Queue, now.since(arrival.released).0);
-        } else {
-            self.note(arrival, What::Lag, now.since(arrival.planned).0);
+            self.note(arrival, What::Queue, ready.since(arrival.released).0);
+        }
+        if sessionless {
+            self.note(arrival, What::WaitSession, now.since(arrival.sessionless).0);
         }
     }
 
     pub(super) fn record(&mut self, flight: &Flight, done: Nanos, outcome: Outcome) {
         let arrival = &flight.arrival;
-        self.ended[usize::from(outcome != Outcome::Completed)] += u64::from(arrival.recorded);
+        let ours = matches!(outcome, Outcome::Failed(failure) if failure.is_ours());
+        self.ended[usize::from(outcome != Outcome::Completed)] += u64::from(arrival.recorded && !ours);
         let response = done.since(arrival.planned).0;
         let service = done.since(flight.wire).0;
         match outcome {
@@ -103,7 +111,8 @@ impl Ledger<'_> {
             self.note(&flight.arrival, What::InFlight, now.since(flight.arrival.planned).0);
             self.note(&flight.arrival, What::GivenUp, now.since(flight.wire).0);
         }
-        for arrival in std::mem::take(&mut self.ring) {
+        let waiting: Vec<Arrival> = self.rings.drain().collect();
+        for arrival in waiting {
             self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
         }
         // What the plan held and the loop never came to.
@@ -112,10 +121,17 @@ impl Ledger<'_> {
                 self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
             }
         }
+        self.sessions.list.truncate(self.prepared);
         for session in &mut self.sessions.list {
+            session.walked = false;
             session.ended |= session.locked;
             session.locked = false;
         }
+        if let Some(walks) = &self.walks {
+            self.done.flows = walks.counts;
+            self.done.expected = walks.expected().collect();
+        }
+        self.done.tired = self.tired.len() as u64;
         self.done.never_started = self.started.iter().filter(|started| !**started).count() as u64;
         self.interval.next = u32::MAX;
         let empty = Box::new(IntervalSamples { second: 0, next: 0, operations: Vec::new(), apart: Vec::new() });

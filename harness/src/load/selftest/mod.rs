@@ -291,6 +291,7 @@ fn drive_known(
         seed: 42,
         idle: shape.idle,
         cpus: vec![cpu],
+        flow: None,
         neighbours: if own { Vec::new() } else { vec!["the generator had no core of its own".to_owned()] },
         protocol: Protocol::Http1,
         streams: 1,
@@ -311,6 +312,7 @@ fn drive_known(
         revoked: 0.0,
         lead: Nanos(0),
         reuse: Reuse::Uniform,
+        flow: Vec::new(),
     };
     run(setup, plan, &mut Population::empty(), "known server", control)
 }

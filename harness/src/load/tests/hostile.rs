@@ -193,6 +193,7 @@ fn tickets_that_come_while_others_still_connect_are_no_second_opening() {
         revoked: 0.0,
         lead: Nanos(0),
         reuse: Reuse::Uniform,
+        flow: Vec::new(),
     };
     let control =
         Control { redactor: &Redactor::new(false), on_progress: &|_| {}, cancel: &AtomicBool::new(false), abort: &[] };

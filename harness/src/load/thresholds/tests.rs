@@ -86,8 +86,16 @@ fn few_samples_decide_only_what_they_can() {
 }
 
 fn counts() -> Evidence {
-    let counts =
-        Accounting { planned: 115, completed: 90, failed: 6, timed_out: 4, skipped: 5, in_flight: 7, unsent: 3 };
+    let counts = Accounting {
+        planned: 115,
+        completed: 90,
+        failed: 6,
+        timed_out: 4,
+        skipped: 5,
+        in_flight: 7,
+        unsent: 3,
+        by_us: 0,
+    };
     Evidence { counts, seconds: 2.0, running: false, times: None }
 }
 

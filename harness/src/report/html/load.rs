@@ -115,6 +115,7 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                     b { (words::count(a.failed)) } " + timed out " b { (words::count(a.timed_out)) } " + skipped "
                     b { (words::count(a.skipped)) } " + in flight at the end " b { (words::count(a.in_flight)) }
                     @if a.unsent > 0 { " + never sent " b { (words::count(a.unsent)) } }
+                    @if a.by_us > 0 { " + refused for our own doing " b { (words::count(a.by_us)) } }
                     @if !a.adds_up() { " " (badge("broken", "does not add up")) }
                 }
                 dl class="facts" {
@@ -136,6 +137,9 @@ fn detail(report: &Report<'_>, load: &LoadRecord) -> Markup {
                     div { dt { "ports in TIME_WAIT" } dd { (c.time_wait.map_or_else(|| "not known".to_owned(), words::count)) } }
                     @if let Some(ratio) = load.distinct_token_ratio { div { dt { "distinct tokens" } dd { (words::share(ratio)) } } }
                     @if load.sent_again > 0 { div { dt { "sent again, connections opened" } dd { (words::count(load.sent_again)) ", " (words::count(load.opened)) } } }
+                    @if let Some(f) = &load.flow { div { dt { "flows: begun, completed, abandoned, cut at the end" } dd { (words::count(f.started)) ", " (words::count(f.completed)) ", " (words::count(f.abandoned)) ", " (words::count(f.cut)) } } }
+                    @let h = &load.housekeeping;
+                    @if h.logins + h.refreshes > 0 { div { dt { "off the timed path: logins, refreshes, failed, behind at the end" } dd { (words::count(h.logins)) ", " (words::count(h.refreshes)) ", " (words::count(h.failed)) ", " (words::count(h.behind)) } } }
                     @if let Some(who) = &c.bottleneck { div { dt { "limited by" } dd { (who) } } }
                     @if let Some(hlog) = &load.hlog { div { dt { "interval log" } dd { code { (hlog) } } } }
                 }

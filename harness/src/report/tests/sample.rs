@@ -51,6 +51,7 @@ fn operation(random: &mut Random, name: &str, n: u64, median_ns: f64, failed: u6
             skipped: 0,
             in_flight,
             unsent: 0,
+            by_us: 0,
         },
         errors: match failed {
             0 => Vec::new(),
@@ -125,6 +126,7 @@ fn load(random: &mut Random, topology: &str, hop_ns: f64, failed: u64) -> LoadRe
             skipped: 0,
             in_flight: sum(|a| a.in_flight),
             unsent: 0,
+            by_us: 0,
         },
         operations,
         seconds,
@@ -161,6 +163,8 @@ fn load(random: &mut Random, topology: &str, hop_ns: f64, failed: u64) -> LoadRe
         sampled: 400,
         verified: 90,
         controls: None,
+        flow: None,
+        housekeeping: HousekeepingRecord::default(),
         found: None,
         aborted_by: None,
     }
