@@ -80,6 +80,13 @@ impl<'a> Members<'a> {
     }
 }
 
+impl Members<'_> {
+    /// Whether what has been read is the whole of the text: nothing but the end of the object is left.
+    pub fn ended(&self) -> bool {
+        self.rest.trim_ascii() == b"}"
+    }
+}
+
 impl<'a> Iterator for Members<'a> {
     type Item = (&'a [u8], &'a [u8]);
     fn next(&mut self) -> Option<Self::Item> {

@@ -363,39 +363,46 @@ impl<'a> Ledger<'a> {
                 true
             }
             Role::Issue | Role::Refresh => {
-                let issued = match self.shared.target {
+                let shared = self.shared;
+                self.rings.session_is_free();
+                // Mostly the tokens can be taken as they stand; else the reply is read as a whole.
+                let captured = completed.then(|| script.capture(reply.body())).flatten();
+                let issued = match shared.target {
+                    _ if captured.is_some() => None,
                     Some(target) if completed && script.returns_tokens() => script.tokens(target, reply),
                     Some(_) if completed => {
                         if let Some(session) = self.sessions.list.get_mut(at as usize) {
                             session.locked = false;
                         }
-                        self.rings.session_is_free();
                         return true;
                     }
                     _ => None,
                 };
-                self.rings.session_is_free();
                 let at = if script.role == Role::Refresh || flight.arrival.walk != NONE {
                     at
                 } else {
                     self.sessions.place_for_issued().map_or(NONE, |at| at as u32)
                 };
-                match (&issued, self.sessions.list.get_mut(at as usize)) {
-                    (Some(issued), Some(session)) => {
-                        let shared = self.shared;
-                        let claims = issued
-                            .access
-                            .as_deref()
-                            .and_then(|token| claims::read(token, &shared.subject_claim, &mut self.reading));
-                        let when = Exchanged { sent: flight.wire, received: now };
-                        session.renew(issued, claims, &shared.others, shared.lifetime_s, when);
+                let when = Exchanged { sent: flight.wire, received: now };
+                let access = captured.map_or_else(|| issued.as_ref().and_then(|i| i.access.as_deref()), |c| c.access);
+                let claims = access.and_then(|token| claims::read(token, &shared.subject_claim, &mut self.reading));
+                let brought = captured.is_some() || issued.is_some();
+                match self.sessions.list.get_mut(at as usize) {
+                    Some(session) if brought => {
+                        match (&captured, &issued) {
+                            (Some(tokens), _) => session.renew_plain(tokens, claims, shared.lifetime_s, when),
+                            (None, Some(issued)) => {
+                                session.renew(issued, claims, &shared.others, shared.lifetime_s, when);
+                            }
+                            (None, None) => {}
+                        }
                         self.watch_end(at);
                         self.mark(flight, script.role, claims, now);
                     }
-                    (None, _) if script.role == Role::Refresh => self.end_session(at),
+                    _ if script.role == Role::Refresh && !brought => self.end_session(at),
                     _ => {}
                 }
-                !completed || issued.is_some()
+                !completed || brought
             }
         }
     }

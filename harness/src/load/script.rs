@@ -6,6 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::LoadError;
+use super::claims;
 use super::recorder::Failure;
 use crate::target::{Answer, Case, Issued, Predicate, Target, TokenPlace, TokenUse, Vars};
 use crate::wire::{Endpoint, ResponseParser, encode};
@@ -74,6 +75,47 @@ pub(crate) struct Script {
     returns_tokens: bool,
     /// Where the reply names the tokens, for samples.
     returns: Vec<(bool, String)>,
+    /// The members of the reply that hold tokens, where all that is returned are members of one JSON object.
+    members: Option<Members>,
+}
+
+/// Names of members of a JSON object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Members {
+    access: Option<String>,
+    refresh: Option<String>,
+    expires_in: Option<String>,
+}
+
+impl Members {
+    /// Of an operation's `returns`; none where anything is returned in another way.
+    fn of<'a>(returns: impl Iterator<Item = (&'a String, &'a String)>) -> Option<Members> {
+        let mut members = Members::default();
+        for (name, place) in returns {
+            let member = place.strip_prefix('/').filter(|m| !m.contains(['/', '~', '\\', '"']))?.to_owned();
+            match name.as_str() {
+                "access" => members.access = Some(member),
+                "refresh" => members.refresh = Some(member),
+                "expires_in" => members.expires_in = Some(member),
+                _ => return None,
+            }
+        }
+        Some(members)
+    }
+}
+
+/// The tokens of a reply, as they stand in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Captured<'r> {
+    pub access: Option<&'r str>,
+    pub refresh: Option<&'r str>,
+    pub expires_in: Option<f64>,
+}
+
+/// A token as it stands in a JSON text; none where it is written in any way but its own letters.
+fn plain_token(value: &[u8]) -> Option<&str> {
+    let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    (!text.is_empty() && travels_plainly(text)).then(|| std::str::from_utf8(text).ok())?
 }
 
 /// The last body that satisfied a whole predicate: the same bytes with the same status satisfy it again, and
@@ -173,6 +215,7 @@ impl Script {
                 .into_iter()
                 .filter_map(|name| Some((name == "access", described.returns.get(name)?.clone())))
                 .collect(),
+            members: Members::of(described.returns.iter()),
             operation,
         })
     }
@@ -190,6 +233,7 @@ impl Script {
             safe: true,
             returns_tokens: false,
             returns: Vec::new(),
+            members: None,
         }
     }
 
@@ -295,6 +339,28 @@ impl Script {
     /// Whether a completed reply brings tokens.
     pub fn returns_tokens(&self) -> bool {
         self.returns_tokens
+    }
+
+    /// The tokens of a completed reply, without allocating: `None` where the reply has to be read as a whole, since
+    /// something is not as it mostly is. Then [`tokens`](Self::tokens) says.
+    pub fn capture<'r>(&self, body: &'r [u8]) -> Option<Captured<'r>> {
+        let members = self.members.as_ref()?;
+        let is = |wanted: &Option<String>, name: &[u8]| wanted.as_ref().is_some_and(|w| w.as_bytes() == name);
+        let mut captured = Captured::default();
+        let mut all = claims::Members::of(body);
+        for (name, value) in all.by_ref() {
+            if is(&members.access, name) {
+                captured.access = Some(plain_token(value)?);
+            } else if is(&members.refresh, name) {
+                captured.refresh = Some(plain_token(value)?);
+            } else if is(&members.expires_in, name) {
+                captured.expires_in = Some(std::str::from_utf8(value).ok()?.parse().ok()?);
+            }
+        }
+        let whole = all.ended()
+            && captured.access.is_some() == members.access.is_some()
+            && captured.refresh.is_some() == members.refresh.is_some();
+        whole.then_some(captured)
     }
 
     /// The tokens of a completed reply.
@@ -452,6 +518,33 @@ mod tests {
         assert_eq!(judge(&good.replace("200", "503")), Outcome::Failed(Failure::Status(503)));
         assert_eq!(judge(&good.replace("user", "uzer")), Outcome::Failed(Failure::Body(200)));
         assert_eq!(judge(good), Outcome::Completed);
+    }
+
+    #[test]
+    fn tokens_are_captured_as_they_stand_or_left_to_be_read_whole() {
+        let target = target("reference");
+        let script = Script::new(&target, "issue", &[]).unwrap();
+        let captured = |body: &'static str| script.capture(body.as_bytes());
+        let both = Captured { access: Some("a.b-c"), refresh: Some("r"), expires_in: None };
+        assert_eq!(captured(r#"{"access":"a.b-c","x":{"access":"no"},"refresh": "r"}"#), Some(both));
+        assert_eq!(captured(r#" {"refresh":"r", "access":"a.b-c"} "#), Some(both));
+        for left in [
+            r#"{"access":"a.b-c"}"#,
+            r#"{"access":"a.b-c","refresh":"r""#,
+            r#"{"access":"a.b-c","refresh":"r"} and more"#,
+            r#"{"access":"Bearer a.b-c","refresh":"r"}"#,
+            r#"{"access":"a\u002eb","refresh":"r"}"#,
+            r#"{"access":7,"refresh":"r"}"#,
+            "access",
+        ] {
+            assert_eq!(captured(left), None, "{left}");
+        }
+        let oauth = Script::new(&self::target("reference-oauth"), "issue", &[]);
+        if let Ok(oauth) = oauth {
+            let body = br#"{"access_token":"a","token_type":"Bearer","expires_in":300,"refresh_token":"r"}"#;
+            let expected = Captured { access: Some("a"), refresh: Some("r"), expires_in: Some(300.0) };
+            assert_eq!(oauth.capture(body), Some(expected));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::claims;
 use super::plan::{Purpose, random, uniform};
-use super::script::{Role, Slots, travels_plainly};
+use super::script::{Captured, Role, Slots, travels_plainly};
 use super::shared::Exchanged;
 use crate::scenario::Reuse;
 use crate::target::{Issued, TokenUse};
@@ -62,18 +62,12 @@ impl Session {
         lifetime_s: Option<f64>,
         when: Exchanged,
     ) {
-        if let Some(access) = &issued.access {
-            store(&mut self.access, access.as_bytes());
-            self.presented = 0;
-            let lives = claims.and_then(lifetime).or(issued.expires_in).or(lifetime_s);
-            let after = |from: Nanos| lives.map_or(Nanos(0), |s| from + Nanos::from_secs_f64(s));
-            // Whole seconds are rounded down by the server, so that a token may end that much earlier.
-            self.expires = after(when.sent).since(ROUNDING);
-            self.ended_at = after(when.received);
-        }
-        if let Some(refresh) = &issued.refresh {
-            store(&mut self.refresh, refresh.as_bytes());
-        }
+        let tokens = Captured {
+            access: issued.access.as_deref(),
+            refresh: issued.refresh.as_deref(),
+            expires_in: issued.expires_in,
+        };
+        self.take(&tokens, claims, lifetime_s, when);
         self.others.resize(others.len(), Vec::new());
         for (mine, name) in self.others.iter_mut().zip(others) {
             if let Some(value) = issued.other.get(name) {
@@ -81,6 +75,44 @@ impl Session {
                 store(mine, text.as_bytes());
             }
         }
+        self.settle();
+    }
+
+    /// The same of tokens as they stood in the reply, with nothing beside them. Does not allocate where they fit.
+    pub fn renew_plain(
+        &mut self,
+        tokens: &Captured<'_>,
+        claims: Option<claims::Claims>,
+        lifetime_s: Option<f64>,
+        when: Exchanged,
+    ) {
+        self.take(tokens, claims, lifetime_s, when);
+        self.settle();
+    }
+
+    fn take(
+        &mut self,
+        tokens: &Captured<'_>,
+        claims: Option<claims::Claims>,
+        lifetime_s: Option<f64>,
+        when: Exchanged,
+    ) {
+        if let Some(access) = tokens.access {
+            store(&mut self.access, access.as_bytes());
+            self.presented = 0;
+            let lives = claims.and_then(lifetime).or(tokens.expires_in).or(lifetime_s);
+            let after = |from: Nanos| lives.map_or(Nanos(0), |s| from + Nanos::from_secs_f64(s));
+            // Whole seconds are rounded down by the server, so that a token may end that much earlier.
+            self.expires = after(when.sent).since(ROUNDING);
+            self.ended_at = after(when.received);
+        }
+        if let Some(refresh) = tokens.refresh {
+            store(&mut self.refresh, refresh.as_bytes());
+        }
+    }
+
+    /// It is fresh: whatever was on its way is done.
+    fn settle(&mut self) {
         self.plain = [&self.access, &self.refresh].into_iter().chain(&self.others).all(|v| travels_plainly(v));
         self.locked = false;
         self.ended = false;
