@@ -74,7 +74,7 @@ pub(super) struct Ledger<'a> {
     start: Nanos,
     /// Sessions that wait for a login or a refresh off the timed path.
     tired: VecDeque<u32>,
-    /// When access tokens end, the earliest first; only those that end during this drive.
+    /// When access tokens have to be renewed, the earliest first; only those of this drive.
     ends_of_tokens: BinaryHeap<Reverse<(Nanos, u32)>>,
     /// By script: the last reply that satisfied a whole predicate.
     known: Vec<Known>,

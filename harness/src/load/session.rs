@@ -21,6 +21,8 @@ pub(crate) struct Session {
     pub ended_at: Nanos,
     /// A refresh, a revocation or a chore has it: its refresh token must not be used a second time.
     pub locked: bool,
+    /// When its access token has to be renewed off the timed path.
+    pub renew_at: Nanos,
     /// When we last began to end or to replace its tokens; zero if never.
     pub killed: Nanos,
     /// A walk through the steps of a flow has it.

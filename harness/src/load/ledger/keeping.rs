@@ -23,14 +23,23 @@ impl Ledger<'_> {
         }
     }
 
-    /// Remembers when a token ends, if that is during this drive.
+    /// Remembers when a session's token has to be renewed, if that is during this drive: so long before its end as was
+    /// asked for, and never before half of its life is over, since what is renewed at once would be renewed for ever.
     pub(super) fn watch_end(&mut self, at: u32) {
-        let horizon = self.drained + self.shared.lead;
-        if let Some(session) = self.sessions.list.get(at as usize)
+        // Who walks with a session of his own renews it by himself.
+        if at as usize >= self.prepared {
+            return;
+        }
+        let now = clock::mono();
+        if let Some(session) = self.sessions.list.get_mut(at as usize)
             && session.expires.0 > 0
-            && session.expires <= horizon
         {
-            self.ends_of_tokens.push(Reverse((session.expires, at)));
+            let left = session.expires.since(now);
+            let due = session.expires.since(Nanos(self.shared.lead.0.min(left.0 / 2)));
+            session.renew_at = due;
+            if due <= self.drained {
+                self.ends_of_tokens.push(Reverse((due, at)));
+            }
         }
     }
 
@@ -61,13 +70,13 @@ impl Ledger<'_> {
         if now >= self.ends {
             return;
         }
-        while let Some(Reverse((end, at))) = self.ends_of_tokens.peek().copied() {
-            if end > now + self.shared.lead {
+        while let Some(Reverse((due, at))) = self.ends_of_tokens.peek().copied() {
+            if due > now {
                 break;
             }
             self.ends_of_tokens.pop();
             let session = &self.sessions.list[at as usize];
-            if session.expires == end && !session.ended {
+            if session.renew_at == due && !session.ended {
                 self.tired.push_back(at);
             }
         }

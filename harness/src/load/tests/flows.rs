@@ -111,6 +111,16 @@ fn several_keep_house_so_that_many_sessions_stay_fresh() {
 }
 
 #[test]
+fn a_lead_that_is_longer_than_a_life_renews_once_in_half_a_life() {
+    let rig = rig_with(Some(4.0), |_, _, act| act);
+    let tokens = serde_json::json!({"sessions": 10, "refresh-lead": "30s"});
+    let workload = open_load("50/s", "2s", serde_json::json!({"access": 1}), tokens);
+    let driven = rig.drive(&workload, &mut rig.prepare(&workload));
+    let house = driven.record.housekeeping;
+    assert!((1..=20).contains(&house.refreshes) && house.failed == 0, "{house:?}");
+}
+
+#[test]
 fn a_flow_takes_each_session_through_its_steps() {
     let rig = rig_with(None, |_, _, act| act);
     let workload = workload(serde_json::json!({
