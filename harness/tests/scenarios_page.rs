@@ -3,12 +3,9 @@
 #[path = "kit/examples.rs"]
 mod kit;
 
-use std::collections::BTreeSet;
-
 use assay::run::read_scenario;
-use assay::scenario::{self, Kind, Node, Scenario, Source, schema_of};
-use kit::{examples, page};
-use serde_json::Value;
+use assay::scenario::{Scenario, Source, schema_of};
+use kit::{examples, leaves_nothing_out, page};
 
 /// An example as a whole scenario: parts are laid over a small one.
 fn whole(text: &str) -> String {
@@ -41,53 +38,9 @@ fn every_example_of_the_page_on_scenarios_is_a_valid_scenario() {
     assert!(seen > 12, "only {seen} examples were found");
 }
 
-fn keys(node: &Node, found: &mut BTreeSet<String>) {
-    match &node.kind {
-        Kind::Map(entries) => {
-            for entry in entries {
-                found.insert(entry.key.clone());
-                keys(&entry.value, found);
-            }
-        }
-        Kind::List(items) => items.iter().for_each(|item| keys(item, found)),
-        Kind::Scalar(..) => {}
-    }
-}
-
-/// Every property and every fixed word of a schema.
-fn words(schema: &Value, properties: &mut BTreeSet<String>, fixed: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(members) => {
-            if let Some(Value::Object(named)) = members.get("properties") {
-                properties.extend(named.keys().cloned());
-            }
-            for word in members.get("enum").and_then(Value::as_array).into_iter().flatten().chain(members.get("const"))
-            {
-                fixed.extend(word.as_str().map(str::to_owned));
-            }
-            members.values().for_each(|value| words(value, properties, fixed));
-        }
-        Value::Array(items) => items.iter().for_each(|item| words(item, properties, fixed)),
-        _ => {}
-    }
-}
-
 #[test]
 fn every_key_of_a_scenario_has_an_example_and_every_word_is_said() {
-    let text = page("scenarios.md");
-    let mut shown = BTreeSet::new();
-    for example in examples(&text).iter().filter(|example| example.language == "yaml") {
-        let tree = scenario::parse(&Source::new("example.yaml", ".", &*example.text))
-            .unwrap_or_else(|e| panic!("docs/scenarios.md:{}: {e:?}", example.line));
-        keys(&tree, &mut shown);
-    }
-    let (mut properties, mut fixed) = (BTreeSet::new(), BTreeSet::new());
-    words(&schema_of::<Scenario>("scenario"), &mut properties, &mut fixed);
-    assert!(properties.len() > 45, "the schema has only {} keys: is it read rightly?", properties.len());
-    let missing: Vec<&String> = properties.difference(&shown).collect();
-    assert!(missing.is_empty(), "docs/scenarios.md has no example for {missing:?}");
-    let unsaid: Vec<&String> = fixed.iter().filter(|word| !text.contains(word.as_str())).collect();
-    assert!(unsaid.is_empty(), "docs/scenarios.md does not say {unsaid:?}");
+    leaves_nothing_out("scenarios.md", &schema_of::<Scenario>("scenario"), 45);
 }
 
 #[test]

@@ -70,16 +70,17 @@ impl Drop for Place {
     }
 }
 
-/// A connection that ends with an error once nothing has gone over it for [`IDLE`].
+/// A connection that ends with an error once nothing has gone over it for `idle`.
 struct Lively<S> {
     stream: S,
+    idle: Duration,
     last: Instant,
     check: Pin<Box<Sleep>>,
 }
 
 impl<S> Lively<S> {
-    fn new(stream: S) -> Self {
-        Self { stream, last: Instant::now(), check: Box::pin(tokio::time::sleep(IDLE)) }
+    fn new(stream: S, idle: Duration) -> Self {
+        Self { stream, idle, last: Instant::now(), check: Box::pin(tokio::time::sleep(idle)) }
     }
 
     /// What came of an attempt, or the end of patience.
@@ -90,7 +91,7 @@ impl<S> Lively<S> {
         }
         // The timer is set anew only when it has run out, not with every byte.
         while self.check.as_mut().poll(context).is_ready() {
-            let over = self.last + IDLE;
+            let over = self.last + self.idle;
             if Instant::now() >= over {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -231,11 +232,11 @@ async fn serve_one(
     let router = if way.mark_connections { way.router.layer(Extension(Connection::default())) } else { way.router };
     let Some(tls) = way.tls else {
         if let Some(is_http2) = at_first(speaks_http2(&stream), &mut ending).await {
-            protocols.serve(Lively::new(stream), is_http2, router, watcher).await;
+            protocols.serve(Lively::new(stream, IDLE), is_http2, router, watcher).await;
         }
         return;
     };
-    if let Some(stream) = at_first(tls.accept(Lively::new(stream)), &mut ending).await {
+    if let Some(stream) = at_first(tls.accept(Lively::new(stream, IDLE)), &mut ending).await {
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         protocols.serve(stream, is_http2, router, watcher).await;
     }
@@ -275,4 +276,56 @@ pub(crate) async fn accept(listener: TcpListener, way: Way, mut stopped: watch::
     // Who comes now is refused at once, not left in a queue that nobody serves.
     drop(listener);
     let _ = tokio::time::timeout(LAST_REQUESTS, graceful.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(60);
+
+    #[tokio::test]
+    async fn a_connection_over_which_nothing_comes_is_given_up() {
+        let (_silent, ours) = duplex(64);
+        let error = Lively::new(ours, SHORT).read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_no_answer_is_given_up() {
+        let (_lazy, ours) = duplex(64);
+        let error = Lively::new(ours, SHORT).write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_slow_connection_that_goes_on_is_kept() {
+        let (mut slow, ours) = duplex(1);
+        let writer = tokio::spawn(async move {
+            for byte in 0..12 {
+                tokio::time::sleep(SHORT / 4).await;
+                slow.write_u8(byte).await.unwrap();
+            }
+        });
+        let mut read = Vec::new();
+        let mut lively = Lively::new(ours, SHORT);
+        lively.read_to_end(&mut read).await.unwrap();
+        writer.await.unwrap();
+        assert_eq!(read.len(), 12);
+    }
+
+    #[test]
+    fn only_http_1_1_must_name_its_host_and_only_once() {
+        let request = |version, hosts: &[&str]| {
+            let request = Request::builder().version(version);
+            hosts.iter().fold(request, |request, host| request.header(header::HOST, *host)).body(()).unwrap()
+        };
+        assert!(names_its_host(&request(Version::HTTP_11, &["a"])));
+        assert!(!names_its_host(&request(Version::HTTP_11, &[])));
+        assert!(!names_its_host(&request(Version::HTTP_11, &["a", "a"])));
+        assert!(names_its_host(&request(Version::HTTP_10, &[])));
+        assert!(names_its_host(&request(Version::HTTP_2, &[])));
+    }
 }

@@ -106,13 +106,9 @@ impl Default for Metrics {
 impl Metrics {
     /// Keeps how long a request took. `route` is the pattern that it matched.
     pub(crate) fn answered(&self, route: Option<&str>, method: &Method, status: StatusCode, took: Duration) {
-        let known =
-            [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH];
         // A stranger may send any method: each would be a series for good.
-        let method = known
-            .iter()
-            .position(|other| other == method)
-            .map_or("other", |at| ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"][at]);
+        let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+        let method = known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other");
         let route = route.map_or(Cow::Borrowed("unmatched"), |route| Cow::Owned(route.to_owned()));
         let labels = Answered { route, method, status: status.as_u16() };
         self.request_time.get_or_create(&labels).observe(took.as_secs_f64());

@@ -26,6 +26,12 @@ pub(crate) struct User {
     pub(crate) greeting: Bytes,
 }
 
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "user {}", self.id)
+    }
+}
+
 impl User {
     /// The reply of `GET /hello/`.
     pub(crate) fn greet(id: &str, name: &str, scope: &str) -> Bytes {

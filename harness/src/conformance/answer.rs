@@ -58,6 +58,32 @@ pub enum Axis {
 }
 
 impl Answer {
+    /// What came of one exchange that stands alone: `outcome` as [`super::crowd::axis`] tells it, `at` when it was sent and answered.
+    pub(super) fn new(
+        operation: &str,
+        request: http::Request<Bytes>,
+        token: Option<String>,
+        outcome: (Axis, Option<Reply>),
+        connection: u64,
+        at: (Nanos, Nanos),
+    ) -> Answer {
+        let ((axis, reply), (sent, received)) = (outcome, at);
+        let operation = operation.to_owned();
+        Answer {
+            operation,
+            request,
+            token,
+            reply,
+            axis,
+            connection,
+            beside: None,
+            raced: false,
+            used: None,
+            sent,
+            received,
+        }
+    }
+
     /// Judges a reply by the profile's meaning.
     pub(super) fn axis_of(meaning: &Meaning, status: u16) -> Axis {
         match meaning {

@@ -20,6 +20,7 @@ const FAMILIES: &[&[Check]] = &[
     checks::claim::CHECKS,
     checks::claim_rights::CHECKS,
     checks::refresh::CHECKS,
+    checks::refresh_series::CHECKS,
     checks::sessions::REFRESH,
     checks::revoke::CHECKS,
     checks::sessions::REVOKE,

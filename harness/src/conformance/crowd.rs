@@ -56,21 +56,9 @@ impl<'a> Worker<'a> {
         let (result, connection) = self.exchange(&bytes);
         let received = clock::mono();
         self.session.note(operation, &result);
-        let (axis, reply) = axis(self.target, operation, result)?;
-        let token = token.map(str::to_owned);
-        let answer = Answer {
-            operation: operation.to_owned(),
-            request,
-            token,
-            reply,
-            axis,
-            connection,
-            beside: None,
-            raced: true,
-            used: None,
-            sent,
-            received,
-        };
+        let outcome = axis(self.target, operation, result)?;
+        let one = Answer::new(operation, request, token.map(str::to_owned), outcome, connection, (sent, received));
+        let answer = Answer { raced: true, ..one };
         learn(self.session, &answer);
         self.last = Some(answer.clone());
         Ok(answer)

@@ -229,15 +229,14 @@ mod tests {
         h
     }
 
-    #[track_caller]
-    fn check(change: impl FnOnce(&mut Observed<'_>), void: &str, doubt: &str) {
-        let (lag, response) = (histogram(&[1_000; 2000]), histogram(&[100_000; 2000]));
-        let mut seen = Observed {
+    /// A run of which nothing is to be said.
+    fn sound<'h>(lag: &'h Histogram<u64>, response: &'h Histogram<u64>) -> Observed<'h> {
+        Observed {
             open: true,
             accounting: Accounting { planned: 2000, completed: 2000, ..Accounting::default() },
             sent: 2000,
-            lag: &lag,
-            response: &response,
+            lag,
+            response,
             recorded_s: 10.0,
             busy: Nanos(1_000_000_000),
             cpu: Nanos(0),
@@ -249,7 +248,13 @@ mod tests {
             rounds: 0,
             again: 0,
             closed: None,
-        };
+        }
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Observed<'_>), void: &str, doubt: &str) {
+        let (lag, response) = (histogram(&[1_000; 2000]), histogram(&[100_000; 2000]));
+        let mut seen = sound(&lag, &response);
         change(&mut seen);
         let c = certify(&machine(), &Machine { at: Nanos(1_000_000), steal: Some((0, 200)), ..machine() }, &seen);
         assert!(if void.is_empty() { c.void.is_empty() } else { c.void.iter().any(|v| v.contains(void)) }, "{c:?}");
@@ -267,24 +272,7 @@ mod tests {
     #[test]
     fn a_control_group_that_stood_still_is_a_doubt() {
         let (lag, response) = (histogram(&[1_000; 2000]), histogram(&[100_000; 2000]));
-        let seen = Observed {
-            open: true,
-            closed: None,
-            again: 0,
-            accounting: Accounting { planned: 2000, completed: 2000, ..Accounting::default() },
-            sent: 2000,
-            lag: &lag,
-            response: &response,
-            recorded_s: 10.0,
-            busy: Nanos(0),
-            cpu: Nanos(0),
-            ours: None,
-            workers: Vec::new(),
-            neighbours: &[],
-            ports: None,
-            extra_bytes: 0,
-            rounds: 0,
-        };
+        let seen = sound(&lag, &response);
         let certified = |throttled_us| {
             let after = Machine { at: Nanos(10_000_000_000), throttled_us: Some(throttled_us), ..machine() };
             certify(&machine(), &after, &seen)

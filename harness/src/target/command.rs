@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::judge::Issued;
-use super::request::{Target, TargetError};
+use super::server::{Target, TargetError};
 use super::template::{Filled, TemplateError, Vars};
 
 /// How long a command may take if the profile does not say.

@@ -10,20 +10,24 @@ mod builtin;
 mod command;
 mod documents;
 mod judge;
+mod keys;
 mod load;
 mod profile;
+mod reply;
 mod request;
 mod secrets;
+mod server;
 mod template;
 mod validate;
 
 pub use builtin::{Builtin, builtin, builtins};
 pub use documents::DocumentError;
 pub use judge::{Answer, Case, Issued, Meaning, TokenPlace};
+pub use keys::KeyMaterial;
 pub use load::{load, parse_profile};
 pub use profile::*;
-pub use request::{KeyMaterial, Target, TargetError};
 pub use secrets::{Asked, Credential};
+pub use server::{Target, TargetError};
 pub use template::{TemplateError, Vars};
 pub use validate::{examine, examine_named, hooks};
 

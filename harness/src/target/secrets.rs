@@ -1,7 +1,7 @@
 //! Which secrets does a profile hold, and how is a shell told of them?
 
 use super::profile::{ClientEntry, SigningKey, User};
-use super::request::Target;
+use super::server::Target;
 use super::template::environment;
 
 /// What the command line says of the profile's user: whoever repeats a finding has to say it too.

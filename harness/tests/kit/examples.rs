@@ -1,7 +1,11 @@
 //! Which examples does a page of the documentation hold? Fenced blocks with their language, mark and line.
 #![allow(dead_code, reason = "every test file takes the part that it needs")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use assay::scenario::{self, Kind, Node, Source};
+use serde_json::Value;
 
 /// A fenced block.
 #[derive(Debug)]
@@ -82,4 +86,55 @@ pub fn as_profile(example: &Example, folder: &Path) -> PathBuf {
     let file = folder.join(format!("line-{}.yaml", example.line));
     std::fs::write(&file, whole).expect("the folder can be written");
     file
+}
+
+/// Every key of every mapping in a tree.
+fn keys(node: &Node, found: &mut BTreeSet<String>) {
+    match &node.kind {
+        Kind::Map(entries) => {
+            for entry in entries {
+                found.insert(entry.key.clone());
+                keys(&entry.value, found);
+            }
+        }
+        Kind::List(items) => items.iter().for_each(|item| keys(item, found)),
+        Kind::Scalar(..) => {}
+    }
+}
+
+/// Every property and every fixed word of a schema.
+fn words(schema: &Value, properties: &mut BTreeSet<String>, fixed: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::Object(named)) = members.get("properties") {
+                properties.extend(named.keys().cloned());
+            }
+            for word in members.get("enum").and_then(Value::as_array).into_iter().flatten().chain(members.get("const"))
+            {
+                fixed.extend(word.as_str().map(str::to_owned));
+            }
+            members.values().for_each(|value| words(value, properties, fixed));
+        }
+        Value::Array(items) => items.iter().for_each(|item| words(item, properties, fixed)),
+        _ => {}
+    }
+}
+
+/// Every key of a schema has an example on the page, and every fixed word is said there. A schema of fewer than `least` keys was not read
+/// rightly.
+pub fn leaves_nothing_out(name: &str, schema: &Value, least: usize) {
+    let text = page(name);
+    let mut shown = BTreeSet::new();
+    for example in examples(&text).iter().filter(|example| example.language == "yaml") {
+        let tree = scenario::parse(&Source::new("example.yaml", ".", &*example.text))
+            .unwrap_or_else(|e| panic!("docs/{name}:{}: {e:?}", example.line));
+        keys(&tree, &mut shown);
+    }
+    let (mut properties, mut fixed) = (BTreeSet::new(), BTreeSet::new());
+    words(schema, &mut properties, &mut fixed);
+    assert!(properties.len() > least, "the schema has only {} keys: is it read rightly?", properties.len());
+    let missing: Vec<&String> = properties.difference(&shown).collect();
+    assert!(missing.is_empty(), "docs/{name} has no example for {missing:?}");
+    let unsaid: Vec<&String> = fixed.iter().filter(|word| !text.contains(word.as_str())).collect();
+    assert!(unsaid.is_empty(), "docs/{name} does not say {unsaid:?}");
 }

@@ -101,7 +101,10 @@ fn client_credentials(state: &State, client: &Client, fields: &Fields) -> Respon
         ..Grant::default()
     };
     match state.client_token(&grant) {
-        Ok(access) => tokens_reply(state, &access, None, None, grant.scope.as_deref()),
+        Ok(access) => {
+            let lives_s = state.config.access_lifetime.as_secs();
+            tokens_reply(state, (&access, lives_s), None, None, grant.scope.as_deref())
+        }
         Err(why) => denied(state, why),
     }
 }
@@ -127,18 +130,18 @@ fn pair_reply(state: &State, pair: &Pair) -> Response {
         },
         _ => None,
     };
-    tokens_reply(state, &pair.access, pair.refresh.as_deref(), id_token.as_deref(), scope)
+    tokens_reply(state, (&pair.access, pair.lives_s), pair.refresh.as_deref(), id_token.as_deref(), scope)
 }
 
-/// RFC 6749 section 5.1; `scope` is always told.
+/// RFC 6749 section 5.1, with the access token and how many seconds it lives; `scope` is always told.
 fn tokens_reply(
     state: &State,
-    access: &str,
+    (access, lives_s): (&str, u64),
     refresh: Option<&str>,
     id_token: Option<&str>,
     scope: Option<&str>,
 ) -> Response {
-    let mut body = json!({"access_token": access, "expires_in": state.config.access_lifetime.as_secs()});
+    let mut body = json!({"access_token": access, "expires_in": lives_s});
     let members = [("refresh_token", refresh), ("id_token", id_token), ("scope", scope)];
     for (name, value) in members.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))) {
         body[name] = Value::from(value);

@@ -49,6 +49,10 @@ async fn no_token_reaches_beyond_the_absolute_end_of_its_session() {
             let lives = token["exp"].as_u64().unwrap() - token["iat"].as_u64().unwrap();
             assert_eq!(lives, 60, "rotate {rotate}: {token}");
         }
+        let told = server.login("assay:assay-secret", "openid read").await;
+        assert_eq!(told.body["expires_in"], 60, "{told:?}");
+        let id_token = claims(told.text("id_token"));
+        assert_eq!(id_token["exp"].as_u64().unwrap() - id_token["iat"].as_u64().unwrap(), 60);
         later(&server, 61).await;
         assert_eq!(refresh(&server, pair.text("refresh")).await.status, 401, "rotate {rotate}");
     }

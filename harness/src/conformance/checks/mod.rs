@@ -15,6 +15,7 @@ mod logs;
 mod material;
 pub mod proxy;
 pub mod refresh;
+pub mod refresh_series;
 pub mod revoke;
 pub mod sessions;
 pub mod signature;

@@ -131,19 +131,8 @@ impl Probe<'_> {
             (Axis::Unclear(_), Some(reply)) if self.session.refuses_so(operation, reply) => Axis::Refused,
             (axis, _) => axis,
         };
-        let answer = Answer {
-            operation: operation.to_owned(),
-            request,
-            token,
-            reply,
-            axis,
-            connection,
-            beside: None,
-            raced: false,
-            used,
-            sent,
-            received,
-        };
+        let one = Answer::new(operation, request, token, (axis, reply), connection, (sent, received));
+        let answer = Answer { used, ..one };
         self.last = Some(answer.clone());
         crowd::learn_all(self.session, &answer);
         Ok(answer)
@@ -228,31 +217,10 @@ impl Probe<'_> {
             let result = released.and_then(|()| connection.receive(false, PATIENCE));
             let received = clock::mono();
             self.session.note(operation, &result);
-            let (axis, reply) = match result {
-                Ok(reply) => {
-                    let meaning = target.judge(operation, &reply);
-                    // Whoever is told to come later has not lost the race.
-                    if crowd::limits(&meaning, &reply) {
-                        return Err(Stop::Inconclusive(crowd::limited(operation, &reply)));
-                    }
-                    (Answer::axis_of(&meaning, reply.status), Some(reply))
-                }
-                Err(WireError::Timeout { .. }) => (Axis::Hung, None),
-                Err(error) => (Axis::Dropped(error.kind().to_owned()), None),
-            };
-            let answer = Answer {
-                operation: operation.to_owned(),
-                request,
-                token,
-                reply,
-                axis,
-                connection: number,
-                beside: None,
-                raced: true,
-                used: None,
-                sent,
-                received,
-            };
+            // Whoever is told to come later has not lost the race.
+            let outcome = crowd::axis(target, operation, result)?;
+            let one = Answer::new(operation, request, token, outcome, number, (sent, received));
+            let answer = Answer { raced: true, ..one };
             crowd::learn_all(self.session, &answer);
             answers.push(answer);
         }
