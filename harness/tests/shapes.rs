@@ -2,7 +2,7 @@
 
 #[path = "kit/examples.rs"]
 mod examples;
-#[path = "kit/shapes.rs"]
+#[path = "kit/shapes/mod.rs"]
 mod shapes;
 
 use std::sync::atomic::AtomicBool;

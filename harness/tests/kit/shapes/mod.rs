@@ -2,186 +2,14 @@
 //!
 //! Each is right in what it does with tokens, and odd in how it is spoken to.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+mod keeper;
+mod talk;
 
-use axum::body::Body;
-use base64::Engine as _;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 
-const KEY: &[u8] = b"a-secret-that-is-long-enough-for-hs256";
-const USERS: &[(&str, &str)] = &[("alice", "correct-horse-9"), ("bob", "correct-horse-9")];
-const CLIENT: (&str, &str) = ("shop", "shop-secret-9");
-
-/// A request, taken apart.
-pub struct Asked {
-    pub method: String,
-    pub path: String,
-    query: HashMap<String, String>,
-    headers: http::HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Asked {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-    fn is(&self, method: &str, path: &str) -> bool {
-        self.method == method && self.path == path
-    }
-    /// The token after a scheme of the Authorization header.
-    fn after(&self, scheme: &str) -> Option<&str> {
-        let (found, token) = self.header("authorization")?.split_once(' ')?;
-        found.eq_ignore_ascii_case(scheme).then_some(token)
-    }
-    fn cookie(&self, name: &str) -> Option<&str> {
-        let pairs = self.header("cookie")?.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value)
-    }
-    fn json(&self, name: &str) -> Option<String> {
-        serde_json::from_slice::<Value>(&self.body).ok()?.get(name)?.as_str().map(str::to_owned)
-    }
-    fn form(&self, name: &str) -> Option<String> {
-        if !self.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
-            return None;
-        }
-        let pairs: Vec<(String, String)> = std::str::from_utf8(&self.body).ok()?.split('&').filter_map(pair).collect();
-        pairs.into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
-    }
-    fn client_by_basic(&self) -> bool {
-        let wanted = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", CLIENT.0, CLIENT.1));
-        self.after("basic") == Some(wanted.as_str())
-    }
-}
-
-fn pair(text: &str) -> Option<(String, String)> {
-    let decode = |text: &str| {
-        let mut bytes = Vec::new();
-        let mut rest = text.as_bytes();
-        while let Some((first, tail)) = rest.split_first() {
-            rest = tail;
-            match first {
-                b'+' => bytes.push(b' '),
-                b'%' => {
-                    let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-                    bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                    rest = &rest[2..];
-                }
-                other => bytes.push(*other),
-            }
-        }
-        String::from_utf8(bytes).ok()
-    };
-    let (name, value) = text.split_once('=')?;
-    Some((decode(name)?, decode(value)?))
-}
-
-/// A reply.
-pub struct Said {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: String,
-}
-
-fn says(status: u16, body: Value) -> Said {
-    Said { status, headers: vec![("content-type", "application/json".into())], body: body.to_string() }
-}
-
-impl Said {
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Said {
-        self.headers.push((name, value.into()));
-        self
-    }
-}
-
-/// A session: whose, its live refresh token, and what has been used up.
-struct Session {
-    user: String,
-    live: Option<String>,
-    access: String,
-}
-
-/// What issues, checks and revokes.
-#[derive(Default)]
-pub struct Keeper {
-    count: AtomicU64,
-    sessions: Mutex<HashMap<String, Session>>,
-}
-
-impl Keeper {
-    fn password(name: Option<String>, password: Option<String>) -> Result<String, bool> {
-        let (Some(name), Some(password)) = (name, password) else { return Err(false) };
-        if USERS.contains(&(name.as_str(), password.as_str())) { Ok(name) } else { Err(true) }
-    }
-
-    fn sign(&self, user: &str, session: &str, kind: &str, life: u64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        let jti = format!("{:08}", self.count.fetch_add(1, Ordering::Relaxed));
-        let claims =
-            json!({"sub": user, "sid": session, "kind": kind, "jti": jti, "iat": now, "exp": now + life, "iss": "x"});
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY)).expect("signed")
-    }
-
-    fn read(token: &str, kind: &str) -> Option<(String, String)> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = 0;
-        validation.validate_aud = false;
-        let read = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(KEY), &validation).ok()?;
-        let text = |name: &str| read.claims.get(name)?.as_str().map(str::to_owned);
-        (text("kind")? == kind).then_some((text("sub")?, text("sid")?))
-    }
-
-    fn issue(&self, user: &str) -> (String, String) {
-        let session = format!("s{}", self.count.fetch_add(1, Ordering::Relaxed));
-        let access = self.sign(user, &session, "access", 300);
-        let refresh = self.sign(user, &session, "refresh", 3600);
-        let kept = Session { user: user.to_owned(), live: Some(refresh.clone()), access: access.clone() };
-        self.sessions.lock().expect("sound").insert(session, kept);
-        (access, refresh)
-    }
-
-    /// A token that nobody can read, looked up in a table.
-    fn handle(&self, user: &str) -> String {
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let digest =
-            jsonwebtoken::crypto::sign(&number.to_be_bytes(), &EncodingKey::from_secret(KEY), Algorithm::HS256);
-        let handle: String = digest.expect("signed").chars().take(40).collect();
-        let kept = Session { user: user.to_owned(), live: None, access: handle.clone() };
-        self.sessions.lock().expect("sound").insert(handle.clone(), kept);
-        handle
-    }
-
-    fn user_of(&self, token: Option<&str>) -> Option<String> {
-        Keeper::read(token?, "access").map(|(user, _)| user)
-    }
-
-    fn user_of_handle(&self, token: Option<&str>) -> Option<String> {
-        self.sessions.lock().expect("sound").get(token?).map(|session| session.user.clone())
-    }
-
-    /// A new pair for the live refresh token; anything else ends the session.
-    fn rotate(&self, token: Option<&str>, access: Option<&str>) -> Option<(String, String)> {
-        let (user, id) = Keeper::read(token?, "refresh")?;
-        let mut sessions = self.sessions.lock().expect("sound");
-        let session = sessions.get_mut(&id)?;
-        if session.live.as_deref() != token || access.is_some_and(|access| access != session.access) {
-            session.live = None;
-            return None;
-        }
-        let pair = (self.sign(&user, &id, "access", 300), self.sign(&user, &id, "refresh", 3600));
-        (session.access, session.live) = (pair.0.clone(), Some(pair.1.clone()));
-        Some(pair)
-    }
-
-    fn end(&self, token: Option<&str>) -> Option<()> {
-        let (_, id) = Keeper::read(token?, "refresh")?;
-        self.sessions.lock().expect("sound").get_mut(&id)?.live = None;
-        Some(())
-    }
-}
+use keeper::Keeper;
+use talk::{Asked, CLIENT, Said, says};
+pub use talk::{Server, serve};
 
 /// A server: what it does with a request.
 pub type Shape = fn(&Keeper, &Asked) -> Said;
@@ -234,7 +62,7 @@ fn created(keeper: &Keeper, asked: &Asked) -> Said {
 
 fn cookies(keeper: &Keeper, asked: &Asked) -> Said {
     let set = |said: Said, pair: (String, String)| {
-        let csrf = format!("csrf-{}", keeper.count.fetch_add(1, Ordering::Relaxed));
+        let csrf = format!("csrf-{}", keeper.number());
         said.with("set-cookie", format!("access_token={}; HttpOnly; Path=/", pair.0))
             .with("set-cookie", format!("refresh_token={}; HttpOnly; Path=/auth/refresh", pair.1))
             .with("set-cookie", format!("csrf_token={csrf}; Path=/"))
@@ -460,7 +288,7 @@ fn two_csrf(keeper: &Keeper, asked: &Asked) -> Said {
         let token = asked.cookie(&format!("{kind}_token_cookie"))?;
         (asked.header("x-csrf-token") == Some(value_of(token).as_str())).then_some(token)
     };
-    let ended = |session: &str| keeper.sessions.lock().expect("sound").contains_key(&format!("ended {session}"));
+    let ended = |session: &str| keeper.user_of_handle(Some(&format!("ended {session}"))).is_some();
     let read = |kind: &str| shown(kind).and_then(|token| Keeper::read(token, kind));
     let living = |kind: &str| read(kind).filter(|(_, session)| !ended(session));
     let refuse = || says(401, json!({"msg": "Missing or wrong token"}));
@@ -481,8 +309,7 @@ fn two_csrf(keeper: &Keeper, asked: &Asked) -> Said {
         },
         ("DELETE", "/logout") => match living("access") {
             Some((user, session)) => {
-                let denied = Session { user, live: None, access: String::new() };
-                keeper.sessions.lock().expect("sound").insert(format!("ended {session}"), denied);
+                keeper.keep(format!("ended {session}"), &user);
                 says(200, json!({"msg": "session ended"}))
             }
             None => refuse(),
@@ -603,12 +430,9 @@ fn code(keeper: &Keeper, asked: &Asked) -> Said {
         ))
     };
     // What a browser was given is a session of the keeper under its own name.
-    let keep = |name: String, value: &str| {
-        let kept = Session { user: value.to_owned(), live: None, access: String::new() };
-        keeper.sessions.lock().expect("sound").insert(name, kept);
-    };
-    let take = |name: String| keeper.sessions.lock().expect("sound").remove(&name).map(|kept| kept.user);
-    let next = || keeper.count.fetch_add(1, Ordering::Relaxed);
+    let keep = |name: String, value: &str| keeper.keep(name, value);
+    let take = |name: String| keeper.take(&name);
+    let next = || keeper.number();
     match (asked.method.as_str(), asked.path.as_str()) {
         ("GET", "/authorize") => {
             let who = asked.cookie("browser").and_then(|b| keeper.user_of_handle(Some(&format!("browser {b}"))));
@@ -652,41 +476,4 @@ fn code(keeper: &Keeper, asked: &Asked) -> Said {
         ("GET", "/token") => not_this_method(),
         _ => nothing_here(),
     }
-}
-
-/// A shape on a free port of loopback, ended with its runtime.
-pub struct Server {
-    pub url: String,
-    _runtime: tokio::runtime::Runtime,
-}
-
-pub fn serve(shape: Shape) -> Server {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.set_nonblocking(true).expect("non-blocking");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let keeper = Arc::new(Keeper::default());
-    let app = axum::Router::new().fallback(move |request: axum::extract::Request| {
-        let keeper = keeper.clone();
-        async move { answer(shape, &keeper, request).await }
-    });
-    runtime.spawn(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-        axum::serve(listener, app).await
-    });
-    Server { url, _runtime: runtime }
-}
-
-async fn answer(shape: Shape, keeper: &Keeper, request: axum::extract::Request) -> http::Response<Body> {
-    let (head, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, 2 << 20).await.map(|bytes| bytes.to_vec()).unwrap_or_default();
-    let query = head.uri.query().unwrap_or("").split('&').filter_map(pair).collect();
-    let asked =
-        Asked { method: head.method.to_string(), path: head.uri.path().to_owned(), query, headers: head.headers, body };
-    let said = shape(keeper, &asked);
-    let mut reply = http::Response::builder().status(said.status);
-    for (name, value) in said.headers {
-        reply = reply.header(name, value);
-    }
-    reply.body(Body::from(said.body)).expect("a reply")
 }
