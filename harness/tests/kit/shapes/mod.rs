@@ -5,6 +5,7 @@
 mod keeper;
 mod talk;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
 use keeper::Keeper;

@@ -77,9 +77,9 @@ pub fn pair(text: &str) -> Option<(String, String)> {
 
 /// A reply.
 pub struct Said {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: String,
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
 }
 
 pub fn says(status: u16, body: Value) -> Said {
