@@ -65,6 +65,9 @@ pub enum Behaviour {
 pub struct Seen {
     /// How much later than it was to be each reply was written, in ns.
     pub late: Histogram<u64>,
+    /// How long a limited server had nothing to do after its first request. It never makes up for that, so it stands in every
+    /// wait after it.
+    pub idle: Nanos,
     /// When requests arrived, on the clock of [`clock::mono`].
     pub arrivals: Vec<Nanos>,
 }
@@ -139,6 +142,7 @@ struct Loop {
     seen: u64,
     frozen_until: Nanos,
     last_due: Nanos,
+    idle: Nanos,
     late: Samples,
     arrivals: Vec<Nanos>,
 }
@@ -158,6 +162,7 @@ impl Loop {
             seen: 0,
             frozen_until: Nanos(0),
             last_due: Nanos(0),
+            idle: Nanos(0),
             late: Samples::new()?,
             arrivals: Vec::with_capacity(STAMPS / 4),
         })
@@ -187,7 +192,7 @@ impl Loop {
                 }
             }
         }
-        Ok(Seen { late: self.late.histogram, arrivals: self.arrivals })
+        Ok(Seen { late: self.late.histogram, idle: self.idle, arrivals: self.arrivals })
     }
 
     fn accept(&mut self) -> Result<(), LoadError> {
@@ -262,6 +267,9 @@ impl Loop {
                 self.frozen_until.max(now)
             }
             Behaviour::Limited { per_s } => {
+                if self.last_due > Nanos(0) {
+                    self.idle = self.idle + now.since(self.last_due);
+                }
                 self.last_due = self.last_due.max(now) + Nanos((1e9 / per_s) as u64);
                 self.last_due
             }

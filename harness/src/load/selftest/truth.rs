@@ -157,7 +157,7 @@ fn verdict(value: f64, expected: f64, allowed: f64, seen: &(Driven, Seen), q: f6
         return TruthVerdict::Right;
     }
     let lag = stats::decode(&seen.0.record.operations[0].lag).map_or(0, |h| h.value_at_quantile(q));
-    let late = seen.1.late.value_at_quantile(q).max(lag) as f64;
+    let late = seen.1.late.value_at_quantile(q).max(lag).max(seen.1.idle.0) as f64;
     let crowded = seen.0.record.certificate.pressure.is_some_and(|share| share > CROWDED);
     if crowded || late > allowed / 4.0 { TruthVerdict::Inconclusive } else { TruthVerdict::Wrong }
 }
