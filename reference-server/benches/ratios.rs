@@ -19,6 +19,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, KeyPair};
 use aws_lc_rs::{hmac, rsa};
 use axum::routing::{get as get_route, post as post_route};
+use axum::serve::ListenerExt as _;
 use bytes::Bytes;
 use reference_server::{Algorithm, Config, Hash, StoreConfig, app};
 use serde_json::{Value, json};
@@ -50,6 +51,8 @@ fn serve(router: axum::Router) -> Server {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
             told.send((listener.local_addr().expect("its address").to_string(), this_thread())).expect("a listener");
+            // As the server itself does; without it answers to pipelined requests wait for acknowledgements.
+            let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("a socket option"));
             axum::serve(listener, router).await.expect("serving");
         });
     });

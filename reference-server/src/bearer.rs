@@ -46,7 +46,10 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
 }
 
 fn of_value(value: &HeaderValue, exact_case: bool) -> Credentials<'_> {
-    let Ok(text) = value.to_str() else { return Credentials::Malformed };
+    // As `to_str`, but many bytes at a time: a token is long.
+    let Some(text) = std::str::from_utf8(value.as_bytes()).ok().filter(|text| text.is_ascii()) else {
+        return Credentials::Malformed;
+    };
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     let ours = if exact_case { scheme == "Bearer" } else { scheme.eq_ignore_ascii_case("bearer") };
     if !ours {
@@ -54,7 +57,7 @@ fn of_value(value: &HeaderValue, exact_case: bool) -> Credentials<'_> {
     }
     let token = rest.trim_matches(' ');
     // b64token of RFC 6750; what else may be in a token is for the verifier to refuse.
-    if token.is_empty() || token.bytes().any(|byte| byte == b' ' || byte == b'\t' || byte == b',') {
+    if token.is_empty() || memchr::memchr3(b' ', b'\t', b',', token.as_bytes()).is_some() {
         return Credentials::Malformed;
     }
     Credentials::Token(Cow::Borrowed(token))

@@ -95,7 +95,7 @@ fn greeting(state: &State, user: Option<&User>, client: Option<&str>) -> Respons
 async fn hello(Shared(state): Server, request: Request) -> Response {
     state.metrics.counters.requests.inc();
     if !state.flaws.is_empty() {
-        return slipped_hello(&state, request).await;
+        return Box::pin(slipped_hello(&state, request)).await;
     }
     let credentials = credentials(request.headers());
     let Credentials::Token(text) = credentials else { return no_token(&state, &credentials) };

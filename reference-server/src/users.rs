@@ -168,15 +168,15 @@ impl Users {
         skip_dummy: bool,
     ) -> Result<bool, Busy> {
         let kept = match user {
-            Some(user) => user.password.clone(),
+            Some(user) => &user.password,
             None if skip_dummy => return Ok(false),
-            None => self.dummy.clone(),
+            None => &self.dummy,
         };
         let known = user.is_some();
         if !self.passwords.costly() {
-            return Ok(self.passwords.matches(&kept, password) && known);
+            return Ok(self.passwords.matches(kept, password) && known);
         }
-        let (passwords, password) = (Arc::clone(&self.passwords), password.to_owned());
+        let (kept, passwords, password) = (kept.clone(), Arc::clone(&self.passwords), password.to_owned());
         self.costly(move || passwords.matches(&kept, &password) && known).await
     }
 

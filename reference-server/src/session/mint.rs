@@ -14,6 +14,9 @@ use crate::state::State;
 use crate::token::{Issue, Purpose, random_id};
 use crate::users::User;
 
+/// Room for the claims of an ordinary token, so that writing them does not move them.
+const CLAIMS_BYTES: usize = 384;
+
 /// What is written into one token.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
@@ -119,7 +122,8 @@ impl State {
             more: more.as_ref(),
         };
         let head = if self.config.rfc9068 && draft.purpose == Purpose::Access { &key.head_access } else { &key.head };
-        let claims = serde_json::to_vec(&issue).map_err(|_| Denied::Crash)?;
+        let mut claims = Vec::with_capacity(CLAIMS_BYTES);
+        serde_json::to_writer(&mut claims, &issue).map_err(|_| Denied::Crash)?;
         let mut text = String::with_capacity(head.len() + claims.len() * 4 / 3 + 360);
         text.push_str(head);
         URL_SAFE_NO_PAD.encode_string(&claims, &mut text);

@@ -130,8 +130,12 @@ impl State {
         text: &str,
         payload: &'p mut Vec<u8>,
     ) -> Result<Caller<'p>, Denied> {
-        let fetched =
-            if self.flaws.is_empty() { Fetched::default() } else { Fetched::for_token(&self.flaws, text).await };
+        // Boxed, so that a mistake does not make every request's future large.
+        let fetched = if self.flaws.is_empty() {
+            Fetched::default()
+        } else {
+            Box::pin(Fetched::for_token(&self.flaws, text)).await
+        };
         let ring = self.keys.now();
         let unsealed;
         let text = match &self.sealer {

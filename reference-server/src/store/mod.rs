@@ -79,16 +79,17 @@ pub(crate) enum Store {
     Redis(Box<redis::Redis>),
 }
 
-/// The same call on whichever it is.
+/// The same call on whichever it is. What a server of its own is asked is boxed: beside its answer that costs nothing, and every
+/// request's future, which is moved several times, would else be as large as the largest of them.
 macro_rules! on {
     ($store:expr, $each:ident => $call:expr) => {
         match $store {
             Self::Memory($each) => $call,
             Self::Embedded($each) => $call,
             #[cfg(feature = "postgres")]
-            Self::Postgres($each) => $call,
+            Self::Postgres($each) => Box::pin(async { $call }).await,
             #[cfg(feature = "redis")]
-            Self::Redis($each) => $call,
+            Self::Redis($each) => Box::pin(async { $call }).await,
         }
     };
 }
