@@ -187,3 +187,23 @@ fn the_action_hands_over_what_the_script_reads() {
         assert!(script.contains(&format!("echo \"{name}=")), "{name}");
     }
 }
+
+#[test]
+fn the_image_is_what_the_page_on_ci_says() {
+    let image = std::fs::read_to_string(root().join("Containerfile")).expect("the Containerfile");
+    let page = examples::page("ci.md");
+    assert!(!image.lines().any(|line| line.starts_with("ENTRYPOINT")), "CI systems start a shell in the image");
+    for (in_image, on_page) in [
+        ("--uid 1000 assay", "--userns=keep-id:uid=1000,gid=1000"),
+        ("ENV ASSAY_CACHE=/cache\n", "-v assay-cache:/cache assay assay check"),
+        ("WORKDIR /work\n", "-v \"$PWD:/work"),
+        ("--all-features", "all its\nstores"),
+        ("nginx-light", "nginx"),
+        ("haproxy", "HAProxy"),
+        ("caddy", "Caddy"),
+        ("python3-venv", "Python"),
+    ] {
+        assert!(image.contains(in_image), "Containerfile: no `{in_image}`");
+        assert!(page.contains(on_page), "docs/ci.md: no `{on_page}`");
+    }
+}
