@@ -180,8 +180,12 @@ fn the_action_hands_over_what_the_script_reads() {
         assert!(action.contains(&format!("{variable}: ${{{{ inputs.{input} }}}}")), "{variable}");
         assert!(script.contains(&format!("${variable}")), "{variable}");
     }
-    for output in ["steps.source.outputs.key", "steps.source.outputs.toolchain", "steps.assay.outputs.report", "steps.assay.outputs.exit-code"]
-    {
+    for output in [
+        "steps.source.outputs.key",
+        "steps.source.outputs.toolchain",
+        "steps.assay.outputs.report",
+        "steps.assay.outputs.exit-code",
+    ] {
         assert!(action.contains(output), "{output}");
         let name = output.rsplit('.').next().expect("a name");
         assert!(script.contains(&format!("echo \"{name}=")), "{name}");

@@ -42,6 +42,11 @@ fn every_hook_and_every_built_in_profile_is_named() {
     }
 }
 
+/// One of the reference server's published keys.
+fn key(name: &str) -> String {
+    std::fs::read_to_string(root().join("reference-server/keys").join(name)).expect("a key")
+}
+
 /// `assay serve` with a configuration file in a folder: its first line, and where there is none what it said.
 fn serve(folder: &Path, configuration: &str) -> Result<String, String> {
     std::fs::write(folder.join("server.yaml"), configuration).expect("written");
@@ -49,6 +54,7 @@ fn serve(folder: &Path, configuration: &str) -> Result<String, String> {
         .args(["serve", "--port", "0", "--config", "server.yaml"])
         .current_dir(folder)
         .env("ALICE_PASSWORD", "correct-horse-9")
+        .env("RETIRED_KEY", key("es384-development-only.pub.pem"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -67,16 +73,10 @@ fn serve(folder: &Path, configuration: &str) -> Result<String, String> {
 #[test]
 fn every_configuration_of_the_reference_server_on_its_page_starts_one() {
     let folder = tempfile::tempdir().expect("a folder");
-    let keys = root().join("reference-server/keys");
-    for (name, key) in [
-        ("signing.pem", "es256-development-only.pem"),
-        ("retired.pub.pem", "es384-development-only.pub.pem"),
-        ("encryption.pem", "ecdh-es-development-only.pem"),
-    ] {
-        std::fs::copy(keys.join(key), folder.path().join(name)).expect("copied");
-    }
     let tls = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     for (name, text) in [
+        ("signing.pem", key("es256-development-only.pem")),
+        ("encryption.pem", key("ecdh-es-development-only.pem")),
         ("certificate.pem", tls.cert.pem()),
         ("key.pem", tls.signing_key.serialize_pem()),
         ("shop.secret", "a-secret-of-the-shop\n".to_owned()),
@@ -124,7 +124,8 @@ fn every_key_of_the_reference_server_s_configuration_is_shown_and_explained() {
 fn the_endpoints_and_hooks_of_the_reference_server_are_on_its_page_as_in_its_code() {
     let code = std::fs::read_to_string(root().join("reference-server/src/lib.rs")).expect("the library");
     let text = page("reference-server.md");
-    let rows: Vec<&str> = code.lines().filter_map(|line| line.strip_prefix("//! ")).filter(|l| l.starts_with('|')).collect();
+    let rows: Vec<&str> =
+        code.lines().filter_map(|line| line.strip_prefix("//! ")).filter(|l| l.starts_with('|')).collect();
     assert!(rows.len() > 25, "only {} rows were found", rows.len());
     for row in rows {
         assert!(text.lines().any(|line| line == row), "docs/reference-server.md lacks: {row}");
