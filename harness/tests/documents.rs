@@ -34,11 +34,13 @@ fn every_key_of_a_profile_has_an_example_and_every_word_is_explained() {
 #[test]
 fn every_hook_and_every_built_in_profile_is_named() {
     let text = page("profiles.md");
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
     for hook in target::hooks() {
         assert!(text.contains(&format!("`{hook}`")), "docs/profiles.md does not name the hook `{hook}`");
     }
     for profile in target::builtins() {
         assert!(text.contains(&format!("`{}`", profile.name)), "docs/profiles.md does not name `{}`", profile.name);
+        assert!(readme.contains(&format!("`{}`", profile.name)), "the README does not name `{}`", profile.name);
     }
 }
 
