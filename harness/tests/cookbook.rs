@@ -126,19 +126,12 @@ fn my_resource_server_that_only_verifies() {
         Err(why) => return pass_over("my resource server", &why),
         Ok(orders) => orders,
     };
-    // Its owner's folder: the profile of the page, the keys and the script that mints.
-    let own = root().join("scenarios/resource-server");
-    for (from, to) in
-        [("keys/private.jwk.json", "private.jwk.json"), ("keys/public.pem", "public.pem"), ("mint.py", "mint.py")]
-    {
-        std::fs::copy(own.join(from), folder.path().join(to)).expect("copied");
-    }
-    std::fs::create_dir_all(folder.path().join("keys")).expect("made");
-    std::fs::copy(own.join("keys/private.jwk.json"), folder.path().join("keys/private.jwk.json")).expect("copied");
+    // All that the page does not do by a command of its own is to save its profile.
     let text = page("cookbook.md");
     let profile = examples::examples(&text).into_iter().find(|e| e.mark == "profile").expect("a profile");
     std::fs::write(folder.path().join("orders.yaml"), profile.text).expect("written");
-    run("cookbook.md", "run:resource", folder.path(), &[("http://127.0.0.1:8001", orders.url())]);
+    let here = root().to_str().expect("a path of letters");
+    run("cookbook.md", "run:resource", folder.path(), &[("http://127.0.0.1:8001", orders.url()), ("ASSAY", here)]);
 }
 
 #[test]

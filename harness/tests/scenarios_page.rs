@@ -5,7 +5,7 @@ mod kit;
 
 use assay::run::read_scenario;
 use assay::scenario::{Scenario, Source, schema_of};
-use kit::{examples, leaves_nothing_out, page};
+use kit::{examples, leaves_nothing_out, page, root};
 
 /// An example as a whole scenario: parts are laid over a small one.
 fn whole(text: &str) -> String {
@@ -52,4 +52,13 @@ fn every_metric_that_a_threshold_can_speak_of_is_in_the_table() {
     {
         assert!(table.contains(&format!("`{metric}.")), "the table does not name `{metric}`");
     }
+}
+
+#[test]
+fn the_schema_beside_the_scenarios_is_the_one_that_assay_prints() {
+    let file = root().join("scenarios/scenario.schema.json");
+    let kept = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_assay")).arg("schema").output().expect("it starts");
+    let printed = String::from_utf8(printed.stdout).expect("text");
+    assert!(kept == printed, "stale; mend it with: cargo run --release -- schema > scenarios/scenario.schema.json");
 }

@@ -1,7 +1,7 @@
 //! Do our signatures agree with the Wycheproof vectors, and where not, why?
 //!
-//! The vectors are found through `ASSAY_VECTORS`, else in `../shared/vectors` beside the checkout. Where `CI`
-//! is set a missing file is an error; elsewhere the test says which were not found.
+//! The vectors are in the folder `wycheproof` of `ASSAY_VECTORS`, else of `../shared/vectors` beside the checkout (docs/vectors.md says
+//! how they get there). Where `CI` is set a missing file is an error; elsewhere the test says which were not found.
 
 use serde_json::Value;
 

@@ -120,16 +120,22 @@ fn words(schema: &Value, properties: &mut BTreeSet<String>, fixed: &mut BTreeSet
     }
 }
 
-/// Every key of a schema has an example on the page, and every fixed word is said there. A schema of fewer than `least` keys was not read
-/// rightly.
-pub fn leaves_nothing_out(name: &str, schema: &Value, least: usize) {
-    let text = page(name);
+/// Every key that the examples of a page show.
+pub fn keys_shown(name: &str) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
-    for example in examples(&text).iter().filter(|example| example.language == "yaml") {
+    for example in examples(&page(name)).iter().filter(|example| example.language == "yaml") {
         let tree = scenario::parse(&Source::new("example.yaml", ".", &*example.text))
             .unwrap_or_else(|e| panic!("docs/{name}:{}: {e:?}", example.line));
         keys(&tree, &mut shown);
     }
+    shown
+}
+
+/// Every key of a schema has an example on the page, and every fixed word is said there. A schema of fewer than `least` keys was not read
+/// rightly.
+pub fn leaves_nothing_out(name: &str, schema: &Value, least: usize) {
+    let text = page(name);
+    let shown = keys_shown(name);
     let (mut properties, mut fixed) = (BTreeSet::new(), BTreeSet::new());
     words(schema, &mut properties, &mut fixed);
     assert!(properties.len() > least, "the schema has only {} keys: is it read rightly?", properties.len());
