@@ -187,3 +187,29 @@ fn a_wrong_password_is_told_with_what_was_tried() {
     let error = discover(asked, &mut Silent(Vec::new())).expect_err("nobody is known").to_string();
     assert!(error.contains("--user"), "{error}");
 }
+
+#[test]
+fn a_secret_from_the_environment_stays_out_of_the_file() {
+    let (_, shape) = SHAPES.iter().find(|(known, _)| *known == "form-client").expect("a shape");
+    let server = serve(*shape);
+    let folder = tempfile::tempdir().expect("a folder");
+    let init = |more: &[&str], environment: &[(&str, &str)]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_assay"))
+            .args(["init", &server.url, "--name", "shop", "--force", "--user", "alice", "--client", "shop"])
+            .args(more)
+            .envs(environment.iter().copied())
+            .current_dir(folder.path())
+            .output()
+            .expect("the program starts");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        (std::fs::read_to_string(folder.path().join("shop.profile.yaml")).expect("a profile"), told)
+    };
+    let (profile, told) = init(&[], &[("ASSAY_PASSWORD", "correct-horse-9"), ("ASSAY_CLIENT_SECRET", "shop-secret-9")]);
+    assert!(profile.contains("${env:ASSAY_CLIENT_SECRET}") && profile.contains("${env:ASSAY_PASSWORD}"), "{profile}");
+    assert!(!profile.contains("shop-secret-9") && !profile.contains("correct-horse-9"), "{profile}");
+    assert!(!told.contains("readable by you alone"), "{told}");
+    let (profile, told) = init(&["--client-secret", "shop-secret-9"], &[("ASSAY_PASSWORD", "correct-horse-9")]);
+    assert!(profile.contains("shop-secret-9"), "{profile}");
+    assert!(told.contains("holds a secret and is readable by you alone"), "{told}");
+}

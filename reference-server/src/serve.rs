@@ -22,6 +22,12 @@ use crate::users::UserConfig;
 
 /// The arguments of `assay serve` and of the `reference-server` program.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Examples:
+  assay serve                                      HS256 on port 8080; users alice and bob, password correct-horse-9
+  assay serve --alg ES256 --port 0 --admin-port 0 --access-lifetime 10s
+  assay serve --flaw allow-none                    `assay list flaws` shows what can be broken on purpose
+  assay serve --config server.yaml                 docs/reference-server.md explains its keys")]
 pub struct ServeArgs {
     /// The port on 127.0.0.1; 0 picks a free one
     #[arg(long, default_value_t = 8080)]
@@ -50,28 +56,28 @@ pub struct ServeArgs {
     /// How many token requests one user or client may make in a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate_limit: Option<u32>,
-    /// The algorithm that tokens are signed with
+    /// The algorithm that tokens are signed with (`assay list algorithms`); by default HS256
     #[arg(long, value_name = "ALG", value_parser = algorithm)]
     pub alg: Option<&'static Algorithm>,
-    /// A mistake to make on purpose; may be given several times
+    /// A mistake to make on purpose (`assay list flaws`); may be given several times
     #[arg(long = "flaw", value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     pub flaws: Vec<FlawId>,
-    /// How passwords are kept
+    /// How passwords are kept; by default argon2id
     #[arg(long, value_enum)]
     pub hash: Option<Hash>,
     /// Encrypts access and refresh tokens, the signed token inside, in this way
     #[arg(long, value_enum, value_name = "ALG")]
     pub encrypt: Option<Encryption>,
-    /// How long an access token lives, as 300, 90s or 5m
+    /// How long an access token lives, as 300, 90s or 5m (the default)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub access_lifetime: Option<Duration>,
-    /// How long a refresh token lives
+    /// How long a refresh token lives; by default 24h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub refresh_lifetime: Option<Duration>,
-    /// When a session ends, counted from its login, however often it is refreshed
+    /// When a session ends, counted from its login, however often it is refreshed; by default 30d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub absolute_lifetime: Option<Duration>,
-    /// Where used and revoked tokens are kept: `memory`, `redb:FILE`, which survives the process, `postgres://..` or `redis://..`, which
+    /// Where used and revoked tokens are kept: `memory` (the default), `redb:FILE`, which survives the process, `postgres://..` or `redis://..`, which
     /// many processes may share; `env:NAME` and `file:PATH` keep a password out of the arguments
     #[arg(long, value_name = "STORE")]
     pub store: Option<StoreArgument>,
@@ -81,10 +87,10 @@ pub struct ServeArgs {
     /// A refresh token may be used until it expires
     #[arg(long)]
     pub no_rotate: bool,
-    /// How long a used refresh token may come again and gets the same successor
+    /// How long a used refresh token may come again and gets the same successor; by default not at all
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub grace: Option<Duration>,
-    /// How long past its end a token still passes
+    /// How long past its end a token still passes; by default not at all
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub leeway: Option<Duration>,
     /// The issuer named in tokens, and asked for

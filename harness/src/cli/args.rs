@@ -109,12 +109,18 @@ pub struct ProfileArgs {
     /// A variant of the profile
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Log in as this user instead of the profile's
+    /// Log in as this user instead of the profile's; where it is the profile's second user, the two change places
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
     /// That user's password; better through the environment
     #[arg(long, value_name = "PASSWORD", env = "ASSAY_PASSWORD", hide_env_values = true)]
     pub password: Option<String>,
+    /// Another user, for checks that two people take part in
+    #[arg(long, value_name = "USER")]
+    pub second_user: Option<String>,
+    /// The second user's password; better through the environment
+    #[arg(long, value_name = "PASSWORD", env = "ASSAY_SECOND_PASSWORD", hide_env_values = true)]
+    pub second_password: Option<String>,
     /// Address of the admin hooks that the profile names
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
@@ -143,7 +149,7 @@ pub struct CheckArgs {
     /// Fail when a check, a group or a capability such as `signing-key` is skipped
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub require: Vec<String>,
-    /// How long checks may take: `ci` ends within 90 s, `thorough` waits out whole lifetimes
+    /// How long checks may take: `ci` ends within 90 s, `thorough` waits out whole lifetimes; by default `ci`
     #[arg(long, value_name = "BUDGET", value_parser = budget, help_heading = "Selection")]
     pub budget: Option<Budget>,
     /// The same as `--budget thorough`; with --kill-matrix, each flaw under every algorithm, with every check
@@ -152,14 +158,14 @@ pub struct CheckArgs {
     /// Also run checks that could harm the target
     #[arg(long, help_heading = "Selection")]
     pub intrusive: bool,
-    /// From which level a failure ends with exit code 1
+    /// From which level a failure ends with exit code 1: `must` (the default) or `should`
     #[arg(long, value_name = "LEVEL", value_parser = fail_on, help_heading = None::<&'static str>)]
     pub fail_on: Option<FailOn>,
-    /// The folder that gets run.json, junit.xml and report.html
+    /// The folder that gets run.json, junit.xml and report.html; without it only what is printed is kept
     #[arg(long, value_name = "DIR", help_heading = None::<&'static str>)]
     pub out: Option<PathBuf>,
     /// Check the checks: the clean reference server, then each flaw of it; exit 1 if one is missed
-    #[arg(long, help_heading = None::<&'static str>)]
+    #[arg(long, help_heading = None::<&'static str>, conflicts_with_all = ["target", "profile", "variant", "user", "admin", "skip", "require", "fail_on", "intrusive", "out"])]
     pub kill_matrix: bool,
 }
 
@@ -197,7 +203,9 @@ pub struct LoadArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub shape: LoadShape,
-    /// The folder that gets the run's folder
+    #[command(flatten)]
+    pub course: LoadCourse,
+    /// The folder that gets the run's folder; without it only what is printed is kept
     #[arg(long, value_name = "DIR", help_heading = None::<&'static str>)]
     pub out: Option<PathBuf>,
 }
@@ -206,33 +214,39 @@ pub struct LoadArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Load")]
 pub struct LoadShape {
-    /// Weights of operations, as `verify=9,issue=1`
+    /// Weights of operations, as `verify=9,issue=1`; by default `access` alone, where the profile has it
     #[arg(long, value_name = "OP=WEIGHT,...", value_delimiter = ',', value_parser = weight)]
     pub mix: Vec<(String, f64)>,
-    /// Arrivals per second, whatever the target does: `2000/s`
-    #[arg(long, conflicts_with = "users")]
+    /// Arrivals per second, whatever the target does: `2000/s`; by default 100/s
+    #[arg(long)]
     pub rate: Option<Rate>,
-    /// Users who wait for their answers instead
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    pub users: Option<u32>,
     /// Connections held open
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub connections: Option<u32>,
     /// Loops that drive, each on a core of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub cores: Option<u32>,
-    /// How long to drive and record
-    #[arg(long, value_name = "TIME")]
-    pub duration: Option<Span>,
-    /// How long to drive before recording
-    #[arg(long, value_name = "TIME")]
-    pub warmup: Option<Span>,
     /// Makes a run repeatable
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Sessions that hold tokens of their own
+    /// Sessions that hold tokens of their own, each with a login before the start; by default 100
     #[arg(long, value_name = "N")]
     pub sessions: Option<u32>,
+}
+
+/// How long a load lasts and who waits for whom; a comparison decides both by itself.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Load")]
+pub struct LoadCourse {
+    /// Users who wait for their answers, instead of a rate
+    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub users: Option<u32>,
+    /// How long to drive and record; by default 10s
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<Span>,
+    /// How long to drive before recording; by default 1s
+    #[arg(long, value_name = "TIME")]
+    pub warmup: Option<Span>,
 }
 
 /// Arguments of `assay compare`.
@@ -240,7 +254,10 @@ pub struct LoadShape {
 #[command(after_help = "\
 Examples:
   assay compare --target bare=http://127.0.0.1:8080 --target nginx=http://127.0.0.1:8081 --profile reference
-  assay compare reports/a reports/b                two stored runs (they were not interleaved: a hint, no proof)")]
+  assay compare reports/a reports/b                two stored runs (they were not interleaved: a hint, no proof)
+
+Each target is first driven as fast as it answers, for 0.4 s, and again in every round (`quick` 0.2 s, `standard` 2 s): that is
+how throughput is compared. The blocks between go at --rate, or at 60 % of what the slowest target gave, if that is less.")]
 pub struct CompareArgs {
     /// Two stored runs: folders or run.json files
     #[arg(value_name = "RUN", num_args = 2, conflicts_with = "targets", required_unless_present = "targets")]
@@ -255,7 +272,7 @@ pub struct CompareArgs {
     pub effort: Option<Effort>,
     #[command(flatten)]
     pub shape: LoadShape,
-    /// The folder that gets the run's folder
+    /// The folder that gets the run's folder; without it only what is printed is kept
     #[arg(long, value_name = "DIR", help_heading = None::<&'static str>)]
     pub out: Option<PathBuf>,
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use assay::record::{ExitCode, Run, RunDir, Warning};
 use assay::report::{self, Report};
 use assay::run::{self, Ask, Executed, RunError};
-use assay::scenario::Scenario;
+use assay::scenario::{Scenario, Source};
 use assay::target::Profile;
 
 use super::progress::Show;
@@ -19,10 +19,8 @@ pub struct Errand<'a> {
     pub command: &'static str,
     /// What to do.
     pub scenario: &'a Scenario,
-    /// Its text, where there is a file.
-    pub text: Option<&'a str>,
-    /// Where its relative paths start.
-    pub folder: &'a Path,
+    /// Its file, where there is one.
+    pub source: Option<&'a Source>,
     /// How the target speaks.
     pub profile: &'a Profile,
     /// Where the record goes.
@@ -57,8 +55,8 @@ pub fn carry(errand: &Errand<'_>, global: &Global) -> Done {
     let executed = run::execute(&Ask {
         command: errand.command,
         scenario: errand.scenario,
-        text: errand.text,
-        folder: errand.folder.to_owned(),
+        source: errand.source,
+        folder: errand.source.map_or_else(|| PathBuf::from("."), |source| source.folder.clone()),
         profile: errand.profile,
         keep_secrets: global.keep_secrets,
         assay: std::env::current_exe().map_err(|e| Failure::harness(format!("our own binary cannot be found: {e}")))?,

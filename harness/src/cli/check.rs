@@ -1,7 +1,6 @@
 //! `assay check`: conformance only, of a scenario or of a server that already runs.
 
 use assay::conformance::{Selection, catalogue};
-use assay::run::open_scenario;
 use assay::scenario::{Budget, Conformance, FailOn};
 
 use super::args::CheckArgs;
@@ -15,38 +14,34 @@ pub fn run(args: &CheckArgs, global: &Global) -> Done {
     }
     let place = args.out.clone().map_or(Place::Nowhere, Place::At);
     let how = &args.target.how;
-    let (scenario, text, folder, profile) = match (&args.scenario, &args.target.target) {
+    let (scenario, source, profile) = match (&args.scenario, &args.target.target) {
         (Some(file), _) => {
-            let read = open_scenario(file, &global.allow_remote)?;
-            super::run::warn(&read.warnings, global);
-            let mut scenario = read.loaded.scenario.clone();
+            let (read, mut scenario, profile) = profile::beside_scenario(file, how, global)?;
             scenario.load = None;
             scenario.compare = None;
             scenario.thresholds.clear();
             scenario.conformance = Some(asked(scenario.conformance.unwrap_or_else(everything), args));
-            let profile = profile::with_flags(read.profile, how)?;
-            (scenario, Some(read.loaded.source.text.clone()), read.loaded.source.folder.clone(), profile)
+            // What the help promises of `--out`, whatever the scenario wants beside it.
+            for format in ["html", "json", "junit"] {
+                if !scenario.reports.iter().any(|name| name == format) {
+                    scenario.reports.push(format.to_owned());
+                }
+            }
+            (scenario, Some(read.loaded.source), profile)
         }
         (None, Some(url)) => {
-            let profile = profile::of_flags(how)?;
+            let profile = profile::of_flags(how, global)?;
             let named = [("target".to_owned(), url.clone())];
             let mut scenario = profile::scenario_of("check", &named, how, global);
             scenario.conformance = Some(asked(everything(), args));
-            (scenario, None, ".".into(), profile)
+            (scenario, None, profile)
         }
         (None, None) => return Err(Failure::usage("expected a scenario, or `--target URL --profile NAME`")),
     };
     if let Some(conformance) = &scenario.conformance {
         Selection::new(conformance, catalogue()).map_err(|why| Failure::usage(format!("--{why}")))?;
     }
-    let errand = Errand {
-        command: "check",
-        scenario: &scenario,
-        text: text.as_deref(),
-        folder: &folder,
-        profile: &profile,
-        place,
-    };
+    let errand = Errand { command: "check", scenario: &scenario, source: source.as_deref(), profile: &profile, place };
     carry(&errand, global)
 }
 

@@ -48,7 +48,7 @@ fn running(args: &CompareArgs, global: &Global) -> Done {
             return Err(Failure::usage(format!("--target: the name `{name}` is given twice")));
         }
     }
-    let profile = profile::of_flags(&args.how)?;
+    let profile = profile::of_flags(&args.how, global)?;
     let mut scenario = profile::scenario_of("compare", &args.targets, &args.how, global);
     scenario.load = Some(load::shaped(load::plain(&profile)?, &args.shape, &profile)?);
     scenario.compare =
@@ -56,8 +56,7 @@ fn running(args: &CompareArgs, global: &Global) -> Done {
     let errand = Errand {
         command: "compare",
         scenario: &scenario,
-        text: None,
-        folder: std::path::Path::new("."),
+        source: None,
         profile: &profile,
         place: args.out.clone().map_or(Place::Nowhere, Place::Inside),
     };

@@ -30,7 +30,7 @@ pub fn run(args: &ForgeArgs, global: &Global) -> Done {
         return Err(Failure::usage("expected `--target URL` and `--profile NAME`: the token is made for a server"));
     };
     let how = &args.target.how;
-    let profile = profile::of_flags(how)?;
+    let profile = profile::of_flags(how, global)?;
     let target = preflight("target", &profile, url, how.admin.as_deref(), &global.allow_remote).map_err(carry::fail)?;
     let cancel = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&cancel);

@@ -20,7 +20,7 @@ Examples:
   assay init http://127.0.0.1:8000 --name shop --login /sessions --field email='${user.login}' --field pin='${user.password}'
   assay init http://127.0.0.1:9000 --client shop --client-secret secret-9 --user alice
   assay init https://127.0.0.1:8443 --ca ca.pem --header 'X-Tenant: shop' --user alice
-  assay init http://127.0.0.1:8000 --login-command python3 login.py
+  assay init http://127.0.0.1:8000 --out shop --login-command python3 login.py --tenant 7
 
 Writes NAME.profile.yaml and NAME.yaml. On a terminal it asks for what it cannot find out. Some hundred requests are sent,
 one at a time, a few wrong logins among them: use an account for tests.")]
@@ -40,8 +40,8 @@ pub struct Args {
     /// client_id of an OAuth client
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// Its client_secret
-    #[arg(long, value_name = "SECRET", env = "ASSAY_CLIENT_SECRET", hide_env_values = true)]
+    /// Its client_secret; from ASSAY_CLIENT_SECRET it stays out of the file
+    #[arg(long, value_name = "SECRET")]
     client_secret: Option<String>,
     /// Path of the login
     #[arg(long, value_name = "PATH")]
@@ -52,7 +52,7 @@ pub struct Args {
     /// How the fields travel: `json` or `form`
     #[arg(long, value_name = "KIND", value_parser = body)]
     body: Option<BodyKind>,
-    /// A program that logs in and prints {"access": "..."}, with its arguments
+    /// A program that logs in and prints {"access": "..."}; the last flag, since all that follows are the program's arguments
     #[arg(long, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
     login_command: Vec<String>,
     /// Path of a GET that needs a token
@@ -86,16 +86,20 @@ pub struct Args {
 
 /// Looks at the server and writes both files; their paths are the result.
 pub fn run(args: &Args, global: &Global) -> Done {
-    let from_environment =
-        std::env::var("ASSAY_PASSWORD").ok().filter(|text| !text.is_empty() && args.password.is_none());
+    swallowed(&args.login_command)?;
+    let environment =
+        |name: &str, flag: &Option<String>| std::env::var(name).ok().filter(|text| !text.is_empty() && flag.is_none());
+    let password = environment(PASSWORD, &args.password);
+    let client_secret = environment(CLIENT_SECRET, &args.client_secret);
     let wanted = Wanted {
         url: args.url.clone(),
         name: args.name.clone(),
         user: args.user.clone(),
-        password_from: from_environment.as_ref().map(|_| "ASSAY_PASSWORD".to_owned()),
-        password: args.password.clone().or(from_environment),
+        password_from: password.as_ref().map(|_| PASSWORD.to_owned()),
+        password: args.password.clone().or(password),
         client: args.client.clone(),
-        client_secret: args.client_secret.clone(),
+        client_secret_from: client_secret.as_ref().map(|_| CLIENT_SECRET.to_owned()),
+        client_secret: args.client_secret.clone().or(client_secret),
         login: args.login.clone(),
         fields: args.fields.clone(),
         body: args.body,
@@ -110,15 +114,20 @@ pub fn run(args: &Args, global: &Global) -> Done {
     if let Some(name) = &args.name {
         free(args, name)?;
     }
-    let secret_in_file = wanted.password_from.is_none();
     let mut terminal = Terminal { quiet: global.quiet || global.json, asks: std::io::stdin().is_terminal() };
     let draft = discover(wanted, &mut terminal).map_err(failure)?;
     free(args, &draft.name)?;
     let [profile, scenario] = write(args, &draft)?;
-    if secret_in_file && draft.profile.contains("password:") {
+    let held: Vec<&str> = [("password:", "the password"), ("secret:", "a secret")]
+        .into_iter()
+        .filter(|(key, _)| draft.profile.lines().any(|line| in_clear(line, key)))
+        .map(|(_, what)| what)
+        .collect();
+    if !held.is_empty() {
         terminal.say(&format!(
-            "{} holds the password and is readable by you alone; `password: \"${{env:NAME}}\"` keeps it out",
-            profile.display()
+            "{} holds {} and is readable by you alone; `${{env:NAME}}` in its place keeps it out",
+            profile.display(),
+            held.join(" and ")
         ));
     }
     if global.json {
@@ -130,6 +139,32 @@ pub fn run(args: &Args, global: &Global) -> Done {
         terminal.say(&format!("next: assay run {}", scenario.display()));
     }
     Ok(ExitCode::Ok)
+}
+
+/// Variables that secrets may come from: the profile then names them instead.
+const PASSWORD: &str = "ASSAY_PASSWORD";
+const CLIENT_SECRET: &str = "ASSAY_CLIENT_SECRET";
+
+/// Whether a line of the profile gives `key` a value that is no reference.
+fn in_clear(line: &str, key: &str) -> bool {
+    let comment = line.trim_start().starts_with('#');
+    !comment
+        && line.split_once(key).is_some_and(|(_, value)| !value.trim_start_matches([' ', '"', '\'']).starts_with("${"))
+}
+
+/// A flag of ours behind `--login-command` was meant for us: the program would get it, and nobody would notice.
+fn swallowed(command: &[String]) -> Result<(), Failure> {
+    let name = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
+    let init = <Args as clap::Args>::augment_args(clap::Command::new("init"));
+    let ours = |argument: &&String| {
+        init.get_arguments().any(|arg| arg.get_long().is_some_and(|long| name(argument) == format!("--{long}")))
+    };
+    match command.iter().find(ours) {
+        Some(argument) => Err(Failure::usage(format_args!(
+            "--login-command: expected a program and its arguments to the end, saw `{argument}`; hint: flags of `assay init` go before --login-command; a program that needs one of that name goes into a script"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What the flags say of TLS; the profile lies elsewhere, so its paths are whole.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use assay::conformance::kill_matrix::{Flaw, Side};
 use assay::record::ExitCode;
 use assay::{conformance, jose, launch, report, target};
 use clap::ValueEnum;
@@ -31,7 +32,7 @@ pub struct Args {
 enum What {
     /// Every check with its level in each dialect
     Checks,
-    /// Faults that the reference server can have on purpose
+    /// Faults that the reference server and the embedded proxy can have on purpose
     Flaws,
     /// Signature algorithms
     Algorithms,
@@ -111,10 +112,16 @@ fn checks() -> Rows {
 }
 
 fn flaws() -> Rows {
-    let mut rows = Rows { head: &["flaw", "breaks", "must be found by"], cells: Vec::new(), json: Vec::new() };
-    for flaw in serve::flaws() {
-        rows.cells.push(vec![flaw.name.to_owned(), flaw.breaks.to_owned(), flaw.kills.join(" ")]);
-        rows.json.push(json!({"name": flaw.name, "breaks": flaw.breaks, "needs": flaw.needs, "kills": flaw.kills}));
+    let mut rows = Rows { head: &["flaw", "of", "breaks", "must be found by"], cells: Vec::new(), json: Vec::new() };
+    for flaw in serve::flaws().into_iter().chain(Flaw::of_proxy()) {
+        let of = match flaw.side {
+            Side::Server => "serve",
+            Side::Proxy => "proxy",
+        };
+        rows.cells.push(vec![flaw.name.to_owned(), of.into(), flaw.breaks.to_owned(), flaw.kills.join(" ")]);
+        rows.json.push(
+            json!({"name": flaw.name, "of": of, "breaks": flaw.breaks, "needs": flaw.needs, "kills": flaw.kills}),
+        );
     }
     rows
 }
@@ -135,14 +142,28 @@ fn algorithms() -> Rows {
 }
 
 fn topologies() -> Rows {
-    let mut rows =
-        Rows { head: &["link", "kind", "version here", "settings", "what it is"], cells: Vec::new(), json: Vec::new() };
+    let head = &["link", "kind", "version here", "setting", "default", "what it is"];
+    let mut rows = Rows { head, cells: Vec::new(), json: Vec::new() };
     for row in launch::topologies() {
         let kind = if row.kind == launch::Kind::Server { "server" } else { "proxy" };
         let version = row.installed_version();
-        let settings: Vec<&str> = row.settings.iter().map(|setting| setting.name).collect();
-        let shown = version.clone().unwrap_or_else(|| "not installed".into());
-        rows.cells.push(vec![row.name.into(), kind.into(), shown, settings.join(" "), row.what.into()]);
+        let shown = match (&version, row.program) {
+            (Some(version), _) => version.as_str(),
+            (None, Some(_)) => "not installed",
+            (None, None) => "-",
+        };
+        let blank = String::new;
+        rows.cells.push(vec![row.name.into(), kind.into(), shown.into(), blank(), blank(), row.what.into()]);
+        for setting in row.settings {
+            rows.cells.push(vec![
+                blank(),
+                blank(),
+                blank(),
+                setting.name.into(),
+                setting.default.into(),
+                setting.what.into(),
+            ]);
+        }
         rows.json.push(json!({
             "name": row.name,
             "kind": kind,

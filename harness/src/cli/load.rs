@@ -1,12 +1,11 @@
 //! `assay load`: a load only, of a scenario or against a server that already runs.
 
-use assay::run::open_scenario;
 use assay::scenario::{Arrival, Closed, Open, Process, Stage, Workload};
 use assay::target::Profile;
 use assay::units::Span;
 use serde_json::json;
 
-use super::args::{LoadArgs, LoadShape};
+use super::args::{LoadArgs, LoadCourse, LoadShape};
 use super::carry::{Errand, Place, carry};
 use super::{Done, Failure, Global, profile};
 
@@ -17,37 +16,27 @@ const RATE: &str = "100/s";
 pub fn run(args: &LoadArgs, global: &Global) -> Done {
     let place = args.out.clone().map_or(Place::Nowhere, Place::Inside);
     let how = &args.target.how;
-    let (scenario, text, folder, profile) = match (&args.scenario, &args.target.target) {
+    let (scenario, source, profile) = match (&args.scenario, &args.target.target) {
         (Some(file), _) => {
-            let read = open_scenario(file, &global.allow_remote)?;
-            super::run::warn(&read.warnings, global);
-            let mut scenario = read.loaded.scenario.clone();
+            let (read, mut scenario, profile) = profile::beside_scenario(file, how, global)?;
             scenario.conformance = None;
             scenario.compare = None;
             let Some(load) = scenario.load.take() else {
                 return Err(Failure::usage(format!("{}: expected a `load`, and it has none", file.display())));
             };
-            let profile = profile::with_flags(read.profile, how)?;
-            scenario.load = Some(shaped(load, &args.shape, &profile)?);
-            (scenario, Some(read.loaded.source.text.clone()), read.loaded.source.folder.clone(), profile)
+            scenario.load = Some(running(shaped(load, &args.shape, &profile)?, &args.course));
+            (scenario, Some(read.loaded.source), profile)
         }
         (None, Some(url)) => {
-            let profile = profile::of_flags(how)?;
+            let profile = profile::of_flags(how, global)?;
             let named = [("target".to_owned(), url.clone())];
             let mut scenario = profile::scenario_of("load", &named, how, global);
-            scenario.load = Some(shaped(plain(&profile)?, &args.shape, &profile)?);
-            (scenario, None, ".".into(), profile)
+            scenario.load = Some(running(shaped(plain(&profile)?, &args.shape, &profile)?, &args.course));
+            (scenario, None, profile)
         }
         (None, None) => return Err(Failure::usage("expected a scenario, or `--target URL --profile NAME`")),
     };
-    let errand = Errand {
-        command: "load",
-        scenario: &scenario,
-        text: text.as_deref(),
-        folder: &folder,
-        profile: &profile,
-        place,
-    };
+    let errand = Errand { command: "load", scenario: &scenario, source: source.as_deref(), profile: &profile, place };
     carry(&errand, global)
 }
 
@@ -71,29 +60,34 @@ pub fn shaped(mut load: Workload, shape: &LoadShape, profile: &Profile) -> Resul
         load.flow.clear();
         load.mix = shape.mix.iter().cloned().collect();
     }
-    if shape.rate.is_some() || shape.users.is_some() {
+    if let Some(rate) = shape.rate {
         load = load.plain();
         load.find = None;
-    }
-    if let Some(rate) = shape.rate {
         let process = match load.arrival {
             Arrival::Open(open) => open.process,
             Arrival::Closed(_) => Process::Poisson,
         };
         load.arrival = Arrival::Open(Open { rate, process });
     }
-    if let Some(users) = shape.users {
+    load.connections = shape.connections.or(load.connections);
+    load.cores = shape.cores.or(load.cores);
+    load.seed = shape.seed.unwrap_or(load.seed);
+    load.tokens.sessions = shape.sessions.unwrap_or(load.tokens.sessions);
+    Ok(load)
+}
+
+/// A load that lasts as the command line says, with users where it wants them.
+fn running(mut load: Workload, course: &LoadCourse) -> Workload {
+    if let Some(users) = course.users {
+        load = load.plain();
+        load.find = None;
         load.arrival = Arrival::Closed(Closed { users, think: None });
         // Users have no rate that a ramp could change: they stay as long as the stages take.
         load.stages = vec![Stage::Hold(Span(load.stages.iter().map(Stage::lasts).sum()))];
     }
-    if let Some(duration) = shape.duration {
+    if let Some(duration) = course.duration {
         load.stages = vec![Stage::Hold(duration)];
     }
-    load.connections = shape.connections.or(load.connections);
-    load.cores = shape.cores.or(load.cores);
-    load.warmup = shape.warmup.unwrap_or(load.warmup);
-    load.seed = shape.seed.unwrap_or(load.seed);
-    load.tokens.sessions = shape.sessions.unwrap_or(load.tokens.sessions);
-    Ok(load)
+    load.warmup = course.warmup.unwrap_or(load.warmup);
+    load
 }

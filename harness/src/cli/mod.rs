@@ -40,7 +40,7 @@ pub use out::{line, print, tell};
 /// One YAML scenario names a token server, the ways it is deployed, a load, the checks and the thresholds; one command starts it
 /// all on this machine, drives it, judges it, compares the deployments and leaves a report.
 #[derive(Debug, Parser)]
-#[command(name = "assay", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 110)]
+#[command(name = "assay", version, propagate_version = true, max_term_width = 110)]
 #[command(after_help = "\
 Examples:
   assay run scenarios/bare-vs-proxy.yaml           the main job: everything the scenario names

@@ -13,6 +13,11 @@ use super::Global;
 
 /// Arguments of `assay proxy`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  assay proxy --upstream http://127.0.0.1:8080 --port 8081
+  assay proxy --upstream http://127.0.0.1:8080 --delay 2ms --keepalive off
+  assay list flaws                                 what `--flaw` can name")]
 pub struct Args {
     /// Where requests go, such as http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
@@ -35,7 +40,7 @@ pub struct Args {
     /// Where requests are logged, without headers and query
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
-    /// A mistake to make on purpose; may be given several times
+    /// A mistake to make on purpose (`assay list flaws`); may be given several times
     #[arg(long = "flaw", value_name = "NAME")]
     flaws: Vec<String>,
 }

@@ -35,8 +35,7 @@ pub fn run(args: &RunArgs, global: &Global) -> Done {
         &Errand {
             command: "run",
             scenario: &scenario,
-            text: Some(&read.loaded.source.text),
-            folder: &read.loaded.source.folder,
+            source: Some(&read.loaded.source),
             profile: &read.profile,
             place: Place::Inside(args.out.clone()),
         },

@@ -32,6 +32,8 @@ pub struct Wanted {
     pub client: Option<String>,
     /// `client_secret`.
     pub client_secret: Option<String>,
+    /// The environment variable that holds it: the profile then names it instead.
+    pub client_secret_from: Option<String>,
     /// Path of the login.
     pub login: Option<String>,
     /// Fields of the login, as templates: `email` is `${user.login}`.

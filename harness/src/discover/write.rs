@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::login::{Login, shown};
 use super::scout::Scout;
 use super::{DiscoverError, Draft};
+use crate::conformance::{Need, catalogue};
 use crate::scenario::Source;
 use crate::target::{Vars, examine, parse_profile};
 
@@ -22,6 +23,9 @@ pub(super) fn draft(scout: &mut Scout<'_>, login: &Login) -> Result<Draft, Disco
     profile.description = None;
     if let (Some(user), Some(variable)) = (&mut profile.user, &scout.wanted.password_from) {
         user.password = format!("${{env:{variable}}}");
+    }
+    if let (Some(client), Some(variable)) = (&mut profile.client, &scout.wanted.client_secret_from) {
+        client.secret = Some(format!("${{env:{variable}}}"));
     }
     let value = serde_json::to_value(&*profile).map_err(|e| DiscoverError::Contradiction(e.to_string()))?;
     let mut text = format!("# What `assay init {url}` saw. Every key is explained in docs/profiles.md.\n");
@@ -41,7 +45,8 @@ fn hints(scout: &Scout<'_>) -> String {
             Some(alg) if alg.starts_with("HS") => "keys: {sign: {secret: \"${env:SIGNING_SECRET}\"}}",
             _ => "keys: {sign: {file: private.pem}}",
         };
-        lines.push(format!("{example}   lets Assay forge tokens: some 60 more checks"));
+        let more = catalogue().iter().filter(|check| check.needs.contains(&Need::SigningKey)).count();
+        lines.push(format!("{example}   lets Assay sign tokens of its own: {more} more checks"));
     }
     if profile.second_user.is_none() && profile.user.is_some() {
         lines.push("second_user: {login: ..., password: ...}   for checks that two people take part in".to_owned());

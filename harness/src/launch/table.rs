@@ -65,7 +65,8 @@ impl Row {
     /// The version that its program prints, where the program is installed.
     pub fn installed_version(&self) -> Option<String> {
         match self.program {
-            None => Some(env!("CARGO_PKG_VERSION").to_owned()),
+            // A process is the user's own: which version that is, nobody has said.
+            None => (self.name != links::process::ROW.name).then(|| env!("CARGO_PKG_VERSION").to_owned()),
             Some(program) => find(program.name).map(|path| version(&path, program.version)),
         }
     }

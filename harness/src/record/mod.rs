@@ -42,6 +42,10 @@ pub struct Run {
     pub assay_version: String,
     /// Name of the scenario (or of the command's target).
     pub scenario: String,
+    /// Path of the scenario's file from the folder where the command was given; absent where there was no file, or where it lies
+    /// outside that folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario_file: Option<String>,
     /// SHA-256 of the scenario's text, hexadecimal; absent where there was no file.
     pub scenario_sha256: Option<String>,
     /// Name of the profile that spoke to the target.

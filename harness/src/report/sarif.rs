@@ -111,7 +111,8 @@ fn rule(check: &CheckRecord) -> Value {
 fn result(report: &Report<'_>, check: &CheckRecord, rule: usize, kind: &str, level: &str) -> Value {
     let run = report.run;
     // Code scanning wants a file; the scenario is what the user can change, so it points there.
-    let file = format!("{}.yaml", if run.scenario_sha256.is_some() { &run.scenario } else { &run.profile });
+    let name = if run.scenario_sha256.is_some() { &run.scenario } else { &run.profile };
+    let file = run.scenario_file.clone().unwrap_or_else(|| format!("{name}.yaml"));
     let mut result = json!({
         "ruleId": check.id,
         "ruleIndex": rule,

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::event::Listener;
 use crate::record::RunDir;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Source};
 use crate::target::Profile;
 
 /// A run, before it has begun.
@@ -14,8 +14,8 @@ pub struct Ask<'a> {
     pub command: &'static str,
     /// What to do.
     pub scenario: &'a Scenario,
-    /// The text of the scenario, where there is a file: its hash is recorded.
-    pub text: Option<&'a str>,
+    /// The file of the scenario, where there is one: its path and its hash are recorded.
+    pub source: Option<&'a Source>,
     /// The folder that relative paths of the scenario start from.
     pub folder: PathBuf,
     /// How the target speaks.

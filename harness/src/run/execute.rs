@@ -1,6 +1,7 @@
 //! How does a run go from its first step to its record?
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 use sha2::{Digest as _, Sha256};
 
@@ -63,6 +64,21 @@ pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
     Ok(Executed { run: state.run, error })
 }
 
+/// A path as a record may hold it: relative to this folder. Where people keep their files is nobody else's business.
+fn below_here(path: &str) -> Option<String> {
+    let path = Path::new(path);
+    let here = std::env::current_dir().ok();
+    let below = if path.is_absolute() { path.strip_prefix(here?).ok()? } else { path };
+    let parts = below.components().filter(|part| *part != Component::CurDir);
+    let parts: Option<Vec<&str>> = parts
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    parts.map(|parts| parts.join("/"))
+}
+
 /// A record in which nothing has been seen yet.
 fn begun(ask: &Ask<'_>) -> Run {
     Run {
@@ -71,9 +87,10 @@ fn begun(ask: &Ask<'_>) -> Run {
         command: ask.command.to_owned(),
         assay_version: env!("CARGO_PKG_VERSION").to_owned(),
         scenario: ask.scenario.name.clone(),
+        scenario_file: ask.source.and_then(|source| below_here(&source.name)),
         scenario_sha256: ask
-            .text
-            .map(|text| Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()),
+            .source
+            .map(|source| Sha256::digest(source.text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()),
         profile: ask.profile.name.clone(),
         dialect: ask.profile.dialect.name().to_owned(),
         seed: ask.scenario.load.as_ref().map_or(0, |load| load.seed),

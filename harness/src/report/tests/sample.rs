@@ -556,6 +556,7 @@ fn make() -> Run {
         command: "run".into(),
         assay_version: "0.1.0".into(),
         scenario: "bare-vs-proxy".into(),
+        scenario_file: Some("scenarios/bare-vs-proxy.yaml".into()),
         scenario_sha256: Some("3f0a9d0c2b1e4f5a6978877665544332211000ffeeddccbbaa99887766554433".into()),
         profile: "reference".into(),
         dialect: "simple".into(),
