@@ -7,7 +7,7 @@ mod servers;
 
 use std::path::Path;
 
-use assay::target::{Target, load};
+use assay::target::{Target, Vars, load};
 use servers::{Serve, assay, said};
 
 /// Flaws whose findings show tokens in unusual ways, and the checks that find them.
@@ -61,4 +61,32 @@ fn no_record_and_no_report_holds_a_live_token() {
         let alive = live::live_tokens(&texts, &live::key(&target));
         assert!(alive.is_empty(), "{flaw}: {} live tokens were written down, such as {}", alive.len(), alive[0]);
     }
+}
+
+#[test]
+fn no_record_and_no_report_holds_a_private_key_that_the_server_publishes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Serve::start(&["--hash", "none", "--alg", "ES256", "--flaw", "private-in-jwks"]);
+    let profile = load("reference", Some("es256"), Path::new(".")).expect("built in");
+    let target = Target::new(profile, &server.url, None, &[]).expect("loopback");
+    let path = target.request("keys", &Vars::new()).expect("a key set").uri().path().to_owned();
+    let client = reqwest::blocking::Client::builder().no_proxy().build().expect("a client");
+    let keys =
+        client.get(format!("{}{path}", server.url)).send().expect("a reply").json::<serde_json::Value>().expect("JSON");
+    let private = keys["keys"][0]["d"].as_str().expect("the private half").to_owned();
+    assert!(private.len() >= 40, "{private}");
+
+    let fixed = ["check", "--target", &server.url, "--profile", "reference", "--variant", "es256"];
+    let checked =
+        assay(folder.path(), &[&fixed[..], &["--only", "keys-*", "--only", "sig-*", "--out", "run"]].concat());
+    assert_eq!(checked.status.code(), Some(1), "{}", said(&checked));
+    let formats = "json,junit,sarif,md,csv,openmetrics,html";
+    let rendered = assay(folder.path(), &["report", "run", "--format", formats, "--out", "reports"]);
+    assert!(rendered.status.success(), "{}", said(&rendered));
+    let mut texts = written(folder.path());
+    texts.extend([said(&checked), said(&assay(folder.path(), &["report", "run"]))]);
+    assert!(texts.iter().any(|text| text.contains("private or symmetric key")), "the finding is shown nowhere");
+    assert!(texts.iter().any(|text| text.contains("kty")), "its evidence is shown nowhere");
+    let leaks = texts.iter().filter(|text| text.contains(&private[..16])).count();
+    assert_eq!(leaks, 0, "{leaks} of {} texts hold the private key", texts.len());
 }

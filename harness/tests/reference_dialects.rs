@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use assay::conformance::{Examination, Selection, catalogue, examine};
+use assay::conformance::{Check, Examination, Selection, catalogue, examine};
 use assay::jose::SigningKey;
 use assay::jose::jwe::{ContentEncryption, Recipient, decrypt, encrypt};
-use assay::record::{Level, Redactor, Verdict};
-use assay::target::{Target, load};
-use reference_server::{Algorithm, Config, Encryption, Hash};
+use assay::record::{CheckRecord, Grade, Level, Redactor, Verdict};
+use assay::target::{Dialect, Target, load};
+use reference_server::{Algorithm, Config, Encryption, FlawSet, Hash};
 
 /// A reference server with its admin hooks on free ports, ended with its runtime.
 struct Server {
@@ -38,6 +38,29 @@ fn serve(config: Config) -> Server {
 
 /// What the whole catalogue finds wrong, or could not find out, at the levels that break a build.
 fn found(config: Config, name: &str, variant: Option<&str>) -> Vec<String> {
+    let (checks, dialect) = examined(config, name, variant, catalogue());
+    let run = checks.iter().filter(|c| c.verdict == Verdict::Pass).count();
+    let least = if variant == Some("encrypted") { 25 } else { 40 };
+    assert!(run > least, "only {run} checks passed: the profile describes too little");
+    let level = |id: &str| catalogue().iter().find(|c| c.id == id).and_then(|c| c.level(dialect));
+    let wrong = |v: Verdict| matches!(v, Verdict::Fail | Verdict::Inconclusive | Verdict::HarnessError);
+    let mut found = Vec::new();
+    for record in checks.iter().filter(|c| wrong(c.verdict) && level(&c.id) != Some(Level::Info)) {
+        found.push(format!("{} {:?}: {}", record.id, record.verdict, record.summary));
+        for part in record.variants.iter().filter(|v| wrong(v.verdict)) {
+            found.push(format!("    {} {:?}: {}", part.name, part.verdict, part.summary));
+        }
+    }
+    found
+}
+
+/// What these checks find, and the dialect by which they judge.
+fn examined(
+    config: Config,
+    name: &str,
+    variant: Option<&str>,
+    checks: &[&'static Check],
+) -> (Vec<CheckRecord>, Dialect) {
     let server = serve(config);
     let profile = load(name, variant, Path::new(".")).unwrap();
     let dialect = profile.dialect;
@@ -50,7 +73,7 @@ fn found(config: Config, name: &str, variant: Option<&str>) -> Vec<String> {
         target.set_discovery(&document);
     }
     let everything = serde_json::from_value(serde_json::json!({})).unwrap();
-    let selection = Selection::new(&everything, catalogue()).unwrap();
+    let selection = Selection::new(&everything, checks).unwrap();
     let cancel = AtomicBool::new(false);
     let findings = examine(&Examination {
         target: &target,
@@ -59,24 +82,22 @@ fn found(config: Config, name: &str, variant: Option<&str>) -> Vec<String> {
         redactor: Redactor::default(),
         logs: Vec::new(),
         peer: None,
-        catalogue: catalogue(),
+        catalogue: checks,
         on_event: &|_| {},
         cancel: &cancel,
     })
     .unwrap();
-    let run = findings.checks.iter().filter(|c| c.verdict == Verdict::Pass).count();
-    let least = if variant == Some("encrypted") { 25 } else { 40 };
-    assert!(run > least, "only {run} checks passed: the profile describes too little");
-    let level = |id: &str| catalogue().iter().find(|c| c.id == id).and_then(|c| c.level(dialect));
-    let wrong = |v: Verdict| matches!(v, Verdict::Fail | Verdict::Inconclusive | Verdict::HarnessError);
-    let mut found = Vec::new();
-    for record in findings.checks.iter().filter(|c| wrong(c.verdict) && level(&c.id) != Some(Level::Info)) {
-        found.push(format!("{} {:?}: {}", record.id, record.verdict, record.summary));
-        for part in record.variants.iter().filter(|v| wrong(v.verdict)) {
-            found.push(format!("    {} {:?}: {}", part.name, part.verdict, part.summary));
-        }
+    (findings.checks, dialect)
+}
+
+#[test]
+fn a_replay_has_to_end_the_session_of_a_client_without_a_secret() {
+    let family: Vec<&'static Check> = catalogue().iter().copied().filter(|c| c.id == "refresh-reuse-family").collect();
+    for (variant, grade) in [(None, Grade::Weakness), (Some("public-client"), Grade::Violation)] {
+        let flawed = Config { flaws: FlawSet::of(&["no-family".parse().unwrap()]), ..Config::default() };
+        let (checks, _) = examined(flawed, "reference-oauth", variant, &family);
+        assert_eq!(checks[0].grade, grade, "{variant:?}: {}", checks[0].summary);
     }
-    found
 }
 
 #[track_caller]

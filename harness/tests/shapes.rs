@@ -11,7 +11,7 @@ use assay::conformance::{Check, Examination, Selection, catalogue, examine};
 use assay::discover::{Question, Talk, Wanted, discover};
 use assay::record::{Redactor, Verdict};
 use assay::scenario::{Conformance, Source};
-use assay::target::{self, Profile, Target, parse_profile};
+use assay::target::{self, Profile, Target, User, parse_profile};
 use examples::{as_profile, page};
 use shapes::{SHAPES, Server, serve};
 
@@ -50,15 +50,20 @@ fn recipe(name: &str, folder: &tempfile::TempDir) -> Profile {
 /// The verdict of each check, with what it saw.
 fn verdicts(profile: Profile, server: &Server) -> Vec<(String, Verdict, String)> {
     let target = Target::new(profile, &server.url, None, &[]).expect("an address");
-    let ours: Vec<&'static Check> = catalogue().iter().copied().filter(|check| CHECKS.contains(&check.id)).collect();
+    examined(&target, None, CHECKS)
+}
+
+/// The verdicts of some checks; `peer`: the same server, past its proxy.
+fn examined(target: &Target, peer: Option<&Target>, checks: &[&str]) -> Vec<(String, Verdict, String)> {
+    let ours: Vec<&'static Check> = catalogue().iter().copied().filter(|check| checks.contains(&check.id)).collect();
     let asked: Conformance = serde_json::from_value(serde_json::json!({})).expect("defaults");
     let findings = examine(&Examination {
-        target: &target,
+        target,
         topology: "shape",
         selection: &Selection::new(&asked, &ours).expect("globs"),
         redactor: Redactor::default(),
         logs: Vec::new(),
-        peer: None,
+        peer,
         catalogue: &ours,
         on_event: &|_| {},
         cancel: &AtomicBool::new(false),
@@ -95,6 +100,19 @@ fn every_recipe_speaks_to_a_server_that_behaves_so() {
         .filter(|name| name != "rs-only" && !SHAPES.iter().any(|(known, _)| known == name))
         .collect();
     assert!(untried.is_empty(), "no server behaves as the recipes {untried:?} say");
+}
+
+#[test]
+fn logins_with_tokens_in_cookies_are_told_apart_by_their_tokens() {
+    let (_, shape) = SHAPES.iter().find(|(name, _)| *name == "cookies").expect("a shape");
+    let (server, folder) = (serve(*shape), tempfile::tempdir().expect("a folder"));
+    for (second, expected) in [("bob", Verdict::Pass), ("nobody", Verdict::Inconclusive)] {
+        let mut profile = recipe("cookies", &folder);
+        profile.second_user = profile.user.clone().map(|user| User { login: second.into(), ..user });
+        let target = Target::new(profile, &server.url, None, &[]).expect("an address");
+        let seen = examined(&target, Some(&target), &["proxy-cache-token"]);
+        assert_eq!(seen[0].1, expected, "{second}: {seen:?}");
+    }
 }
 
 /// Nobody is there to be asked.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use assay::conformance::{Check, Examination, Findings, Selection, catalogue, examine};
-use assay::record::{CheckRecord, Redactor, Verdict};
+use assay::record::{CheckRecord, Grade, Redactor, Verdict};
 use assay::scenario::Conformance;
-use assay::target::{Profile, Target, load};
+use assay::target::{Dialect, Profile, Target, load};
 use axum::extract::Request;
 use axum::middleware::Next;
 use reference_server::{Algorithm, Config, FlawSet, Hash};
@@ -236,6 +236,71 @@ fn every_finding_says_when_and_where_it_was_seen_and_what_became_of_the_controls
     assert!(forged.controls.len() == 1 && forged.controls[0].before && forged.controls[0].after, "{forged:?}");
     let counted = &records["sig-claim-ssrf"].evidence[0];
     assert!(counted.curl.is_none() && counted.request.is_some(), "the last exchange, and no promise: {counted:?}");
+}
+
+/// The grade of every part of a check.
+fn grades(record: &CheckRecord) -> BTreeMap<&str, Grade> {
+    record.variants.iter().map(|v| (v.name.as_str(), v.grade)).collect()
+}
+
+#[test]
+fn a_hash_without_the_null_of_its_parameters_is_reported_only() {
+    let record = examined(config("RS256", &["lax-pkcs1"])).remove("sig-rsa-padding").unwrap();
+    let of = grades(&record);
+    assert_eq!((of["no-null"], of["garbage-after-hash"]), (Grade::Ok, Grade::Violation), "{of:?}");
+    let told = record.variants.iter().find(|v| v.name == "no-null").unwrap();
+    assert!(told.summary.contains("reported only") && told.summary.contains("accepted"), "{}", told.summary);
+}
+
+#[test]
+fn only_what_is_not_understood_has_to_be_refused_of_the_names_in_crit() {
+    for (flaw, part) in [("ignore-crit", ""), ("lax-refresh", "refresh-")] {
+        let record = examined(config("HS256", &[flaw])).remove("sig-crit").unwrap();
+        let of = grades(&record);
+        for (name, grade) in [
+            ("unknown", Grade::Violation),
+            ("unknown-absent", Grade::Violation),
+            ("object", Grade::Violation),
+            ("empty", Grade::Weakness),
+            ("string", Grade::Weakness),
+            ("number-inside", Grade::Weakness),
+            ("registered", Grade::Weakness),
+            ("null", Grade::Weakness),
+        ] {
+            assert_eq!(of[format!("{part}{name}").as_str()], grade, "{flaw} {name}: {of:?}");
+        }
+    }
+}
+
+#[test]
+fn a_token_without_a_subject_is_missed_only_by_who_looks_the_user_up() {
+    for (looks_up, dialect, grade) in [
+        (Some(true), Dialect::Simple, Grade::Violation),
+        (None, Dialect::Simple, Grade::Weakness),
+        (None, Dialect::Rfc9068, Grade::Violation),
+        (Some(false), Dialect::Simple, Grade::Skip),
+    ] {
+        let change = |profile: &mut Profile| {
+            profile.dialect = dialect;
+            profile.operations.get_mut("verify.resource").unwrap().looks_up_user = looks_up;
+        };
+        let only = |check: &Check| check.id == "claim-sub-missing";
+        let record =
+            examined_as(config("HS256", &["anonymous-ok"]), change, &only).remove("claim-sub-missing").unwrap();
+        assert_eq!(grades(&record)["missing"], grade, "{looks_up:?}: {record:?}");
+    }
+}
+
+#[test]
+fn logs_to_which_nothing_is_written_show_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("server.log");
+    std::fs::write(&log, "what was written before\n").unwrap();
+    let names = |profile: &mut Profile| profile.logs = vec![log.display().to_string()];
+    let record =
+        examined_as(config("HS256", &[]), names, &|check| check.id == "leak-logs").remove("leak-logs").unwrap();
+    assert_eq!(record.verdict, Verdict::Inconclusive, "{}", record.summary);
+    assert!(record.summary.contains("nothing was written to the 1 logs"), "{}", record.summary);
 }
 
 #[test]

@@ -75,23 +75,68 @@ fn a_login_that_ends_the_session_before_it_leaves_the_checks_their_controls() {
     assert_ne!(output.status.code(), Some(3), "{told}");
 }
 
+/// The record that `--out out` wrote.
+fn run_of(folder: &Path) -> serde_json::Value {
+    let all = files(&folder.join("out"));
+    let (_, text) = all.into_iter().find(|(name, _)| name.ends_with("run.json")).expect("a run");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// The checks of a run that learnt nothing.
+fn undecided(run: &serde_json::Value) -> Vec<&str> {
+    let checks = run["checks"].as_array().expect("checks").iter();
+    checks.filter(|check| check["verdict"] == "inconclusive").filter_map(|check| check["id"].as_str()).collect()
+}
+
 #[test]
 fn hardly_a_check_learns_nothing_where_a_login_ends_the_session_before_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Twisted::start(Twist::OneSession);
     let output = check_in(folder.path(), &server, &["--out", "out", "--json"]);
     let told = said(&output);
-    let run =
-        files(&folder.path().join("out")).into_iter().find(|(name, _)| name.ends_with("run.json")).expect("a run").1;
-    let run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
-    let undecided: Vec<&str> = run["checks"]
-        .as_array()
-        .expect("checks")
-        .iter()
-        .filter(|check| check["verdict"] == "inconclusive")
-        .filter_map(|check| check["id"].as_str())
-        .collect();
+    let run = run_of(folder.path());
+    let undecided = undecided(&run);
     assert!(undecided.is_empty(), "{undecided:?}\n{told}");
+}
+
+#[test]
+fn one_refresh_token_per_user_is_no_fault_of_the_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(Twist::OneRefreshToken);
+    let more = ["--variant", "rotating", "--only", "refresh-*", "--only", "claim-*", "--out", "out", "--json"];
+    let output = check_in(folder.path(), &server, &more);
+    let told = said(&output);
+    assert!(told.contains("a login ends the refresh token of the user's login before it"), "{told}");
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(!told.contains("controls-refused"), "{told}");
+    let run = run_of(folder.path());
+    let undecided = undecided(&run);
+    assert!(undecided.is_empty(), "{undecided:?}");
+    // A body of another type was taken, which a should forbids, and what came after it was shown with a token of its own.
+    let http = run["checks"].as_array().expect("checks").iter().find(|c| c["id"] == "refresh-http").expect("a check");
+    let part = |name: &str| http["variants"].as_array()?.iter().find(|v| v["name"] == name).cloned();
+    let of = |name: &str, what: &str| part(name).and_then(|v| v[what].as_str().map(str::to_owned));
+    assert_eq!(of("content-type", "grade").as_deref(), Some("weakness"), "{http}");
+    assert_eq!(of("duplicate-field", "finding").as_deref(), Some("accepted"), "{http}");
+    assert_eq!(of("control", "grade").as_deref(), Some("ok"), "{http}");
+}
+
+#[test]
+fn the_cookies_of_a_framework_are_no_tokens() {
+    check(Twist::FrameworkCookies, &["issue-bad-credentials", "issue-post-only"], 0, "2 checks as required");
+}
+
+#[test]
+fn what_a_lock_does_is_not_taken_for_how_a_password_is_compared() {
+    check(Twist::LocksAfterWrong(1), &["issue-error-uniform"], 0, "the account is locked");
+    check(Twist::LocksAfterWrong(2), &["issue-enum-timing"], 0, "the account is locked");
+    check(Twist::LocksAfterWrong(20), &["issue-enum-timing"], 0, "the account is locked");
+}
+
+#[test]
+fn where_no_connection_is_kept_nothing_can_stick_to_one() {
+    check(Twist::None, &["bearer-conn-bleed"], 0, "1 check as required");
+    check(Twist::OneAnswerPerConnection, &["bearer-conn-bleed"], 0, "ends every connection with its first answer");
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 
+use serde_json::Value;
+
 use super::window::{Offset, parse_http_date};
 use crate::clock;
+use crate::jose::base64url;
 use crate::record::{ControlShown, Evidence};
 use crate::target::Meaning;
 use crate::units::Nanos;
@@ -153,11 +156,11 @@ impl Answer {
         }
     }
 
-    /// Whether the reply holds what looks like a token, in its body, a cookie or a redirect.
+    /// Whether the reply holds a token that can be read as one, in its body, a cookie or a redirect.
     pub fn carries_token(&self) -> bool {
         let Some(reply) = &self.reply else { return false };
         let headers = reply.header_all("set-cookie").into_iter().chain(reply.header_all("location"));
-        reply.text().contains("eyJ") || headers.into_iter().any(|value| value.contains("eyJ"))
+        holds_token(&reply.text()) || headers.into_iter().any(holds_token)
     }
 
     /// Whether the reply carries a `Bearer` challenge that parses.
@@ -194,6 +197,19 @@ impl Answer {
         offset.see(date, clock::unix_at(self.sent), clock::unix_at(self.received));
         offset.interval()
     }
+}
+
+/// Whether a text holds a compact JWS or JWE. A framework's cookies are Base64 of JSON objects too (an encrypted value, a
+/// signed session): the header of a token names its algorithm (RFC 7515 section 4.1.1, RFC 7516 section 4.1.1).
+fn holds_token(text: &str) -> bool {
+    let in_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let begins = |run: &str| -> bool {
+        let (header, rest) = run.split_once('.').unwrap_or_default();
+        let object: Option<Value> = serde_json::from_slice(&base64url::decode_lenient(header)).ok();
+        rest.contains('.') && object.is_some_and(|object| object.get("alg").is_some())
+    };
+    // Behind `%22` or another prefix only the usual first letters tell where it begins.
+    text.split(|c| !in_token(c)).any(|run| begins(run) || run.match_indices("eyJ").any(|(at, _)| begins(&run[at..])))
 }
 
 /// The challenges of one `WWW-Authenticate` value with their parameters (RFC 9110 section 11.6.1: a list in which
@@ -264,6 +280,31 @@ mod tests {
             .map(|(s, ps)| ((*s).to_owned(), ps.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()))
             .collect();
         assert_eq!(challenges(value), expected);
+    }
+
+    #[test]
+    fn a_token_is_told_from_the_cookies_of_frameworks() {
+        let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
+        let encrypted = format!("{}.e.i.c.t", base64url::encode(r#"{"alg":"dir","enc":"A128GCM"}"#));
+        let pretty = format!("{}.eyJzdWIiOiJhIn0.c2ln", base64url::encode("{ \"alg\": \"none\" }"));
+        for text in [
+            format!("{{\"access\":\"{token}\"}}"),
+            format!("access_token={token}; Path=/; HttpOnly"),
+            format!("https://app.example/#access_token={token}&x=1"),
+            format!("token=%22{token}%22"),
+            encrypted,
+            pretty,
+        ] {
+            assert!(holds_token(&text), "{text}");
+        }
+        let sealed = base64url::encode(r#"{"iv":"q8Zt0mWc2VdKx71LrPaN","value":"Zm9v","mac":"9f86d081"}"#);
+        for text in [
+            format!("XSRF-TOKEN={sealed}%3D; Path=/"),
+            format!("session={}.ZnA1aQ.9f86d081884c7d659a2f; HttpOnly", base64url::encode(r#"{"_fresh":false}"#)),
+            "the header eyJhbGciOiJIUzI1NiJ9 alone. Not more. Really".to_owned(),
+        ] {
+            assert!(!holds_token(&text), "{text}");
+        }
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! Can the target be judged at all? Controls before anything: genuine accepted, nothing and garbage refused.
 
+use std::time::Duration;
+
 use crate::record::{SkipReason, Warning};
-use crate::target::{Meaning, TokenUse, Vars};
+use crate::target::{Issued, Meaning, TokenUse, Vars};
 
 use super::answer::{Answer, Axis};
 use super::descriptor::{Check, Isolation, Levels, Need, cost};
 use super::engine::Event;
 use super::probe::{Probe, Stop};
-use super::session::{Manner, PATIENCE, Session, Way};
+use super::session::{Held, Manner, PATIENCE, Session, Way};
 
 /// What is presented as garbage: no server reads this as a token.
 const GARBAGE: &str = "assay-no-token";
 
 /// Characters that are shown of a body that is no token server's.
 const SHOWN_OF_STRANGER: usize = 60;
+
+/// After so long a token that names its second is another one.
+const NEXT_SECOND: Duration = Duration::from_millis(1_200);
 
 /// The calibration speaks through a probe of its own, under this name.
 static CALIBRATION: Check = Check {
@@ -137,26 +142,58 @@ pub(super) fn calibrate(
     Ok(())
 }
 
-/// Whether a login ends the user's session before it: then checks run one after another, each on a login of its own.
+/// Whether a login ends the user's session before it, or its refresh token alone (a server that keeps one per user):
+/// then checks run one after another, each on a login of its own.
 pub(super) fn sessions(session: &Session<'_>, on_event: &(dyn Fn(Event) + Sync), warnings: &mut Vec<Warning>) {
     let ways: Vec<Way> = session.ways.iter().filter(|way| way.usable()).cloned().collect();
     let mut probe = Probe::new(session, &CALIBRATION, on_event, None);
-    if ways.is_empty() || !probe.has(Need::Issue) || probe.target().is_command("issue") {
+    let refreshes = probe.has(Need::Refresh) && !probe.target().is_command("refresh");
+    if !refreshes && ways.is_empty() || !probe.has(Need::Issue) || probe.target().is_command("issue") {
         return;
     }
-    let (Ok(first), Ok(second)) = (probe.access(), probe.login()) else { return };
-    let Some(second) = second.access.filter(|second| *second != first) else { return };
-    let ended = |probe: &mut Probe<'_>, way: &Way| {
-        let mut refused = |token: &str| probe.present(way, token).is_ok_and(|answer| answer.refused());
-        refused(&first) && !refused(&second)
+    let Ok(first) = probe.pooled() else { return };
+    let Some(second) = login_apart(&mut probe, &first) else { return };
+    let what = if access_ended(&mut probe, &ways, &first, &second) {
+        "the user's session before it"
+    } else if refreshes && refresh_ended(&mut probe, &first, &second) {
+        "the refresh token of the user's login before it"
+    } else {
+        // The first one's session has been refreshed: the second's is whole.
+        if let Some(held) = session.held().filter(|_| refreshes) {
+            session.pool(Held { issued: second, ..held });
+        }
+        return;
     };
-    if ways.iter().any(|way| ended(&mut probe, way)) {
-        session.drain();
-        session.note_one_session();
-        let text = "a login ends the user's session before it: checks run one after another, and each logs in anew";
-        let hint = "where it is not meant to be so, look at what ends the first session";
-        warnings.push(Warning::new("one-session", text).at(session.topology).hint(hint));
+    session.drain();
+    session.note_one_session();
+    let text = format!("a login ends {what}: checks run one after another, and each logs in anew");
+    let hint = "where it is not meant to be so, look at what ends the first session";
+    warnings.push(Warning::new("one-session", text).at(session.topology).hint(hint));
+}
+
+/// A login whose tokens can be told from the first one's: without a `jti` those of one second are one text.
+fn login_apart(probe: &mut Probe<'_>, first: &Issued) -> Option<Issued> {
+    let second = probe.login().ok()?;
+    if second.access != first.access && (second.refresh != first.refresh || first.refresh.is_none()) {
+        return Some(second);
     }
+    probe.pause(NEXT_SECOND, "the next second").ok()?;
+    probe.login().ok()
+}
+
+/// Whether the second login's access token is taken where the first one's no longer is.
+fn access_ended(probe: &mut Probe<'_>, ways: &[Way], first: &Issued, second: &Issued) -> bool {
+    let (Some(first), Some(second)) = (&first.access, &second.access) else { return false };
+    let mut refused = |way: &Way, token: &str| probe.present(way, token).is_ok_and(|answer| answer.refused());
+    first != second && ways.iter().any(|way| refused(way, first) && !refused(way, second))
+}
+
+/// Whether the first login's refresh token is refused after the second, and a fresh one is not. That is a third
+/// login's: a server that takes the refused one for stolen may have ended the second's.
+fn refresh_ended(probe: &mut Probe<'_>, first: &Issued, second: &Issued) -> bool {
+    let Some(old) = first.refresh.as_ref().filter(|_| first.refresh != second.refresh) else { return false };
+    probe.refresh(old).is_ok_and(|answer| answer.refused())
+        && probe.fresh_refresh().and_then(|fresh| probe.refresh(&fresh)).is_ok_and(|answer| answer.accepted())
 }
 
 /// Where no login works: whether anything that the target says is what the profile knows, so that a refused login

@@ -255,6 +255,8 @@ pub enum Isolation {
     Exclusive,
     /// Runs alone after all others: it judges what they saw.
     Last,
+    /// Runs alone after those even: it may lock an account, or the caller out.
+    Locking,
 }
 
 impl Isolation {
@@ -265,6 +267,7 @@ impl Isolation {
             Isolation::User => "user",
             Isolation::Exclusive => "exclusive",
             Isolation::Last => "last",
+            Isolation::Locking => "locking",
         }
     }
 }

@@ -295,10 +295,11 @@ impl Plan {
                 Ok(level) => match check.isolation {
                     Isolation::Shared | Isolation::User => plan.beside.push((index, level)),
                     Isolation::Exclusive => plan.alone.push((index, level)),
-                    Isolation::Last => plan.last.push((index, level)),
+                    Isolation::Last | Isolation::Locking => plan.last.push((index, level)),
                 },
             }
         }
+        plan.last.sort_by_key(|(index, _)| e.catalogue[*index].isolation == Isolation::Locking);
         // The long ones first, so that the short ones fill the gaps.
         plan.beside.sort_by_key(|(index, _)| std::cmp::Reverse(e.catalogue[*index].cost.seconds));
         plan

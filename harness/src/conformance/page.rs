@@ -108,6 +108,7 @@ fn beside(check: &Check) -> &'static str {
         Isolation::User => "runs beside others, on a login of its own",
         Isolation::Exclusive => "runs alone",
         Isolation::Last => "runs alone, after all others",
+        Isolation::Locking => "runs alone, at the very end: it may lock an account",
     }
 }
 

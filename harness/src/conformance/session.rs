@@ -14,6 +14,7 @@ use crate::wire::{Reply, WireError};
 use super::company::Company;
 use super::descriptor::Need;
 use super::measure::{Cut, Edge};
+use super::probe::Stop;
 
 /// The longest that one answer may take before it counts as a hang. Well above the slowest password hash met
 /// (0.4 s), well below what a caller would wait.
@@ -253,6 +254,17 @@ impl<'a> Session<'a> {
     /// Whether a login ends the user's session before it, so that what one check logs in for ends another's tokens.
     pub(super) fn has_one_session(&self) -> bool {
         self.one_at_a_time.load(Ordering::Relaxed)
+    }
+
+    /// Ends a check that has to hold several sessions of one user side by side.
+    ///
+    /// # Errors
+    /// Not applicable where a login ends the session before it.
+    pub(super) fn holds_several(&self) -> Result<(), Stop> {
+        match self.has_one_session() {
+            true => Err(Stop::not_applicable("a login ends the user's session before it")),
+            false => Ok(()),
+        }
     }
 
     /// A login has ended the session before it: every check runs alone, on a login of its own.

@@ -37,6 +37,15 @@ pub enum Twist {
     LocksAfter(u64),
     /// A login ends the user's session before it.
     OneSession,
+    /// One column for a user's refresh token, which every login and every refresh writes; access tokens are looked up
+    /// nowhere, and none has a `jti`.
+    OneRefreshToken,
+    /// Every refusal of a login brings cookies as frameworks make them: Base64 of JSON, sealed or signed.
+    FrameworkCookies,
+    /// After so many wrong passwords for an account the right one is refused too.
+    LocksAfterWrong(u64),
+    /// A connection ends with its first answer.
+    OneAnswerPerConnection,
     /// GET on the login's address shows a page.
     LoginPage,
     /// Tokens that nobody can read, with replies that may be stored and that echo what came.
@@ -61,6 +70,8 @@ struct Shared {
     connections: AtomicU64,
     logins: AtomicU64,
     seen: Mutex<HashMap<String, u64>>,
+    /// The refresh token that is on record for a user.
+    column: Mutex<HashMap<String, String>>,
     issued: Arc<Mutex<Vec<String>>>,
 }
 
@@ -90,6 +101,7 @@ impl Twisted {
             connections: AtomicU64::new(0),
             logins: AtomicU64::new(0),
             seen: Mutex::default(),
+            column: Mutex::default(),
             issued: issued.clone(),
         });
         let ended = stop.clone();
@@ -151,11 +163,18 @@ impl Shared {
             for (name, value) in headers {
                 reply.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
+            let once = self.twist == Twist::OneAnswerPerConnection;
+            if once {
+                reply.extend_from_slice(b"connection: close\r\n");
+            }
             reply.extend_from_slice(b"\r\n");
             if !head {
                 reply.extend_from_slice(&body);
             }
             writer.write_all(&reply)?;
+            if once {
+                return Ok(());
+            }
         }
     }
 
@@ -172,6 +191,10 @@ impl Shared {
             ("POST", "/api/token/refresh/") => match field("refresh").filter(|t| !t.is_empty()) {
                 None => says(400, &json!({"detail": "refresh"})),
                 Some(token) => match self.subject(&token, "refresh", asked) {
+                    Some(user) if self.twist == Twist::OneRefreshToken => match self.on_record(&user) == Some(token) {
+                        true => self.pair(&user),
+                        false => self.refuse(&asked.path),
+                    },
                     Some(user) => says(200, &json!({"access": self.token(&user, "access", 300)})),
                     None => self.refuse(&asked.path),
                 },
@@ -198,7 +221,12 @@ impl Shared {
     }
 
     fn login(&self, user: &str, password: &str) -> Said {
-        if !["alice", "bob"].contains(&user) || password != PASSWORD {
+        let mut seen = self.seen.lock().expect("sound");
+        let failed = seen.entry(format!("wrong passwords for {user}")).or_default();
+        let locked = matches!(self.twist, Twist::LocksAfterWrong(most) if *failed >= most);
+        *failed += u64::from(password != PASSWORD);
+        drop(seen);
+        if locked || !["alice", "bob"].contains(&user) || password != PASSWORD {
             return match self.twist {
                 Twist::LimitsWrongPasswords => says(429, &json!({"detail": "later"})),
                 Twist::Opaque => says(401, &json!({"detail": "wrong", "you": user, "sent": password})),
@@ -211,7 +239,16 @@ impl Shared {
             return self.refuse(LOGIN);
         }
         *self.seen.lock().expect("sound").entry(format!("session of {user}")).or_default() += 1;
+        self.pair(user)
+    }
+
+    fn on_record(&self, user: &str) -> Option<String> {
+        self.column.lock().expect("sound").get(user).cloned()
+    }
+
+    fn pair(&self, user: &str) -> Said {
         let (access, refresh) = (self.token(user, "access", 300), self.token(user, "refresh", 86_400));
+        self.column.lock().expect("sound").insert(user.to_owned(), refresh.clone());
         let mut said = says(200, &json!({"access": access, "refresh": refresh}));
         if self.twist != Twist::Opaque {
             said.1.push(("cache-control", "no-store".into()));
@@ -221,6 +258,14 @@ impl Shared {
 
     fn refuse(&self, path: &str) -> Said {
         match self.twist {
+            Twist::FrameworkCookies => {
+                let sealed = URL_SAFE_NO_PAD.encode(r#"{"iv":"q8Zt0mWc2VdKx71LrPaN","value":"Zm9v","mac":"9f86d081"}"#);
+                let signed = URL_SAFE_NO_PAD.encode(r#"{"_fresh":false}"#);
+                let mut said = says(401, &json!({"detail": "not valid"}));
+                said.1.push(("set-cookie", format!("XSRF-TOKEN={sealed}%3D; Path=/")));
+                said.1.push(("set-cookie", format!("session={signed}.ZnA1aQ.9f86d081884c7d659a2f; HttpOnly; Path=/")));
+                said
+            }
             Twist::RefusesWith200 | Twist::RefusesWith200AndTakesNone if path != "/api/token/verify/" => {
                 says(200, &json!({"error": "unauthorised"}))
             }
@@ -240,9 +285,12 @@ impl Shared {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let session = self.session(user);
-        let claims = json!({
+        let mut claims = json!({
             "user_id": user, "token_type": kind, "jti": format!("{number:032}"), "iat": now, "exp": now + life, "sid": session,
         });
+        if self.twist == Twist::OneRefreshToken {
+            claims.as_object_mut().expect("claims").retain(|name, _| !["jti", "sid"].contains(&name.as_str()));
+        }
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY))
             .expect("signed");
         let token = match self.twist {

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 
 use crate::clock;
-use crate::conformance::answer::Answer;
+use crate::conformance::answer::{Answer, Axis};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
 use crate::conformance::session::Way;
 use crate::record::{Level, SkipReason};
 use crate::target::{Case, TokenPlace, Vars};
+use crate::wire::Reply;
 
 use super::issue::{percent, unclean};
 use super::refresh::second_vars;
@@ -231,10 +232,9 @@ fn method_path(p: &mut Probe<'_>) -> Result<(), Stop> {
     let way = p.resource()?;
     let token = p.access()?;
     let granted = p.present(&way, &token)?;
-    if !granted.accepted() {
+    let Some(granted) = granted.reply.filter(|reply| p.target().accepted(&way.operation, reply)) else {
         return Err(Stop::Inconclusive("the resource refuses a genuine token".into()));
-    }
-    let content = granted.reply.map(|reply| reply.body.to_vec()).unwrap_or_default();
+    };
     let genuine = plain(p, &way)?;
     let (path, own) = (genuine.uri().path().to_owned(), genuine.method().clone());
     let inner = path.trim_start_matches('/');
@@ -262,11 +262,17 @@ fn method_path(p: &mut Probe<'_>) -> Result<(), Stop> {
             let name = HeaderName::from_static("x-http-method-override");
             request.headers_mut().insert(name, HeaderValue::from_static("GET"));
         }
+        if variant == "TRACE" {
+            request.headers_mut().insert(HeaderName::from_static(ECHOED), HeaderValue::from_static(ECHOED));
+        }
         let answer = p.send("verify.anonymous", request, None)?;
-        judge_anonymous(p, &way, variant, &answer, &content);
+        judge_anonymous(p, &way, variant, &answer, &granted);
     }
     Ok(())
 }
+
+/// A field of a request by TRACE: an answer that holds it repeats the request.
+const ECHOED: &str = "x-assay-echo";
 
 /// True where two bodies are the same, or JSON objects with the same members.
 fn same_shape(one: &[u8], other: &[u8]) -> bool {
@@ -279,18 +285,30 @@ fn same_shape(one: &[u8], other: &[u8]) -> bool {
     one == other || members(one).is_some_and(|one| members(other).is_some_and(|other| one == other))
 }
 
-/// Whatever the answer is, it must not be the resource's, nor repeat the request. `content` is what the resource shows to its caller.
-fn judge_anonymous(p: &mut Probe<'_>, way: &Way, variant: &str, answer: &Answer, content: &[u8]) {
-    let shown = variant != "HEAD"
-        && answer.reply.as_ref().is_some_and(|r| {
-            // To say which methods there are is what OPTIONS is for (RFC 9110 section 9.3.7), and 200 is how it is said.
-            let describes = variant == "OPTIONS" && !same_shape(&r.body, content);
-            !r.body.is_empty() && p.target().accepted(&way.operation, r) && !describes
-        });
-    let echoed = variant == "TRACE" && answer.status() == 200;
-    // HEAD has no body to judge by: its status alone says that the guard was passed.
+/// What kind of content a reply says that it has.
+fn kind(reply: &Reply) -> Option<String> {
+    Some(reply.header("content-type")?.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+/// Whether a reply shows what the resource shows to its caller. A 200 alone does not: OPTIONS says which methods there
+/// are (RFC 9110 section 9.3.7), and applications answer whatever they do not know with their first page.
+fn shows(reply: &Reply, granted: &Reply) -> bool {
+    !reply.body.is_empty() && same_shape(&reply.body, &granted.body)
+}
+
+/// Whatever the answer is, it must not be the resource's, nor repeat the request.
+fn judge_anonymous(p: &mut Probe<'_>, way: &Way, variant: &str, answer: &Answer, granted: &Reply) {
+    let reply = answer.reply.as_ref();
+    let shown = reply.is_some_and(|r| p.target().accepted(&way.operation, r) && shows(r, granted));
+    let echoed = variant == "TRACE" && reply.is_some_and(|r| r.text().to_ascii_lowercase().contains(ECHOED));
+    // HEAD has no body to judge by: its status and the kind of its content say that the guard was passed.
     let silent = p.target().statuses(&way.operation, Case::NoToken).contains(&200);
-    let passed = variant == "HEAD" && answer.status() == 200 && !silent;
+    let passed = variant == "HEAD"
+        && !silent
+        && reply.is_some_and(|r| {
+            let same = kind(r).is_none_or(|kind_of| kind(granted).is_none_or(|granted| granted == kind_of));
+            r.status == 200 && same
+        });
     if shown || echoed || passed {
         let text = format!("answered {} without a token", answer.status());
         p.fail_told(Some(variant), "open", "refused without a token", text, answer);
@@ -328,7 +346,7 @@ fn conn_bleed(p: &mut Probe<'_>) -> Result<(), Stop> {
     let (first, second) = two_users(p, &way)?;
     let operation = way.operation.clone();
     let seen = p.crowd(1, std::time::Duration::from_secs(5), |_, worker| {
-        let (mut asked, mut wrong) = (0usize, 0usize);
+        let mut seen = Turns::default();
         for turn in 0..600 {
             if worker.over() {
                 break;
@@ -338,27 +356,57 @@ fn conn_bleed(p: &mut Probe<'_>) -> Result<(), Stop> {
                 Some((token, _)) => worker.ask_with(&operation, token)?,
                 None => worker.ask(&operation, &Vars::new())?,
             };
-            asked += 1;
             let name = answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| worker.target().identity(r));
-            wrong += usize::from(match named {
-                Some((_, expected)) => name.is_some() && name.as_ref() != Some(expected),
-                None => answer.accepted(),
-            });
+            let reused = answer.reply.as_ref().is_some_and(|reply| reply.reused);
+            seen.see(named.map(|(_, name)| name.as_str()), &answer.axis, name.as_deref(), reused);
         }
-        Ok((asked, wrong))
+        Ok(seen)
     })?;
-    let (asked, wrong) = seen.first().copied().unwrap_or_default();
+    let Turns { asked, reused, own, wrong } = seen.into_iter().next().unwrap_or_default();
     if wrong > 0 {
         p.fail(None, "another-user", format!("{wrong} of {asked} answers on one connection were for another user"));
+    } else if reused == 0 {
+        return Err(Stop::not_applicable("the server ends every connection with its first answer"));
+    } else if own == 0 {
+        return Err(Stop::Inconclusive(
+            "no genuine token was accepted on a connection that had served another caller".into(),
+        ));
     } else {
-        let bound = 300.0 / (asked.max(1)) as f64;
-        p.pass(
-            None,
-            "own",
-            format!("all {asked} answers were the caller's own (below {bound:.1} % with 95 % confidence)"),
+        let bound = 300.0 / own as f64;
+        let text = format!(
+            "all {own} answers behind others on a connection were the caller's own (below {bound:.1} % with 95 % confidence)"
         );
+        p.pass(None, "own", text);
     }
     Ok(())
+}
+
+/// What was seen of users who took turns on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Turns {
+    /// Requests.
+    asked: usize,
+    /// Answers behind others on their connection: what sticks to a connection shows in these alone.
+    reused: usize,
+    /// Those of them that were the caller's own, or nobody's where nobody asked. A user who is refused shows nothing.
+    own: usize,
+    /// Answers for somebody else.
+    wrong: usize,
+}
+
+impl Turns {
+    /// An answer: whom it should be for (nobody: no token was sent), what it was, and whom it names.
+    fn see(&mut self, expected: Option<&str>, axis: &Axis, named: Option<&str>, reused: bool) {
+        let accepted = *axis == Axis::Accepted;
+        let (own, wrong) = match expected {
+            Some(expected) => (named == Some(expected), named.is_some_and(|name| name != expected)),
+            None => (*axis == Axis::Refused, accepted),
+        };
+        self.asked += 1;
+        self.reused += usize::from(reused);
+        self.own += usize::from(own && reused);
+        self.wrong += usize::from(wrong);
+    }
 }
 
 /// Checks of the verify endpoint that belong to nobody else.
@@ -502,5 +550,40 @@ mod tests {
             assert_eq!(mutated(token, n), mutated(token, n));
         }
         assert!((0..64).filter(|n| mutated(token, *n) != token).count() > 48);
+    }
+
+    fn reply(kind: &str, body: &str) -> Reply {
+        let headers = vec![("Content-Type".to_owned(), kind.as_bytes().to_vec())];
+        Reply { status: 200, headers, body: body.as_bytes().to_vec(), ..Reply::default() }
+    }
+
+    #[test]
+    fn the_first_page_of_an_application_is_not_the_resource() {
+        let granted = reply("application/json", r#"{"username":"alice","id":1}"#);
+        assert!(shows(&reply("application/json", r#"{"id":null,"username":""}"#), &granted));
+        assert!(!shows(&reply("application/json", r#"{"detail":"who are you?"}"#), &granted));
+        let page = reply("text/html; charset=utf-8", "<html>the application</html>");
+        assert!(!shows(&page, &granted) && kind(&page) != kind(&granted));
+        assert_eq!(kind(&reply("Application/JSON; charset=utf-8", "")), kind(&granted));
+    }
+
+    #[test]
+    fn only_answers_behind_others_on_a_connection_count() {
+        let refused = (Axis::Refused, None);
+        let (alice, bob) = ((Axis::Accepted, Some("alice")), (Axis::Accepted, Some("bob")));
+        let mut seen = Turns::default();
+        for (expected, (axis, named), reused) in [
+            (Some("alice"), alice.clone(), false),
+            (Some("bob"), bob, true),
+            (None, refused.clone(), true),
+            // The token has ended: no answer of the caller's own.
+            (Some("alice"), refused, true),
+        ] {
+            seen.see(expected, &axis, named, reused);
+        }
+        assert_eq!(seen, Turns { asked: 4, reused: 3, own: 2, wrong: 0 });
+        seen.see(Some("bob"), &alice.0, alice.1, true);
+        seen.see(None, &alice.0, alice.1, true);
+        assert_eq!(seen.wrong, 2);
     }
 }

@@ -8,7 +8,7 @@ use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
 use crate::record::{Level, SkipReason};
-use crate::target::Meaning;
+use crate::target::{Dialect, Meaning};
 
 use super::refresh::{can_delete, create_again, second_vars};
 
@@ -345,11 +345,23 @@ fn sub_missing(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable(format!("its access tokens have no `{claim}`")));
     }
     let token = forger.sign(forger.forge().without_claim(&claim))?;
-    at_resource(p, "missing", &token)?;
     let resource = p.resource()?;
-    if p.clean() && p.resigned_accepted(&resource)? {
-        let answer = p.present(&resource, &token)?;
-        other_refusal(p, "missing", &answer);
+    match p.target().looks_up_user(&resource.operation) {
+        // `sub` is optional (RFC 7519 section 4.1.2): who reads no more than the token misses nothing.
+        Some(false) => {
+            let why = "the profile says that the resource does not look the user up (`looks_up_user: false`)";
+            p.skip("missing", SkipReason::NotApplicable(why.to_owned()));
+        }
+        looks_up => {
+            at_resource(p, "missing", &token)?;
+            if looks_up.is_none() && p.dialect() != Dialect::Rfc9068 {
+                p.at_most(Level::Should);
+            }
+            if p.clean() && p.resigned_accepted(&resource)? {
+                let answer = p.present(&resource, &token)?;
+                other_refusal(p, "missing", &answer);
+            }
+        }
     }
     for way in p.ways().into_iter().filter(|way| way.name != resource.name) {
         let looks_up = p.target().looks_up_user(&way.operation);

@@ -11,7 +11,7 @@ use crate::conformance::forger::decode;
 use crate::conformance::probe::{Probe, Stop};
 use crate::record::{Level, SkipReason};
 use crate::scenario::Budget;
-use crate::target::{Dialect, Issued, User};
+use crate::target::{Dialect, Issued, TokenFormat, User};
 
 use super::refresh::second_vars;
 
@@ -163,7 +163,7 @@ fn bad_credentials(p: &mut Probe<'_>) -> Result<(), Stop> {
     for (variant, user) in cases {
         let vars = p.vars().user(&user);
         let answer = p.call("issue", &vars)?;
-        if answer.refused() && answer.carries_token() {
+        if answer.refused() && brings_token(p, &answer) {
             p.fail_told(Some(variant), "token-in-refusal", "no token", "the refusal carries a token", &answer);
             continue;
         }
@@ -199,6 +199,13 @@ fn inactive(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.judge_refusal(Some("inactive-user"), "the login of an inactive user refused", &answer?);
     p.transient();
     restored
+}
+
+/// Whether an answer to a login brings a token, whatever it says: one that can be read, or one that nobody can read where
+/// the profile says that tokens stand.
+pub(super) fn brings_token(p: &Probe<'_>, answer: &Answer) -> bool {
+    let issued = || answer.reply.as_ref().and_then(|reply| p.target().tokens(reply, "issue").ok()?.access);
+    answer.carries_token() || p.profile().tokens.access.format == Some(TokenFormat::Opaque) && issued().is_some()
 }
 
 /// A login with the right credentials, without which refusals of wrong ones prove nothing.

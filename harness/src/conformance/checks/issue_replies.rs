@@ -9,7 +9,7 @@ use crate::conformance::probe::{Probe, Stop};
 use crate::record::{Level, SkipReason};
 use crate::target::Issued;
 
-use super::issue::{percent, query_of};
+use super::issue::{brings_token, percent, query_of};
 use super::revoke::revocable;
 
 /// The family's second part.
@@ -148,7 +148,7 @@ fn post_only(p: &mut Probe<'_>) -> Result<(), Stop> {
         }
         let request = request.body(Bytes::new()).map_err(Stop::unsendable)?;
         let answer = p.send("issue", request, None)?;
-        if answer.accepted() || answer.carries_token() {
+        if answer.accepted() || brings_token(p, &answer) {
             let summary = format!("credentials in the query brought a token by {method}");
             p.fail_told(Some(variant), "token", "no token", summary, &answer);
         } else if location(&answer).is_some_and(|to| secrets.iter().any(|secret| to.contains(secret))) {

@@ -268,6 +268,14 @@ pub(super) fn in_logs(p: &mut Probe<'_>, proxys: bool) -> Result<(), Stop> {
         let whose = if proxys { "of a proxy" } else { "of the server" };
         return Err(Stop::not_applicable(format!("none of the {} logs is that {whose}", logs.len())));
     }
+    // A server that writes elsewhere is not shown to leave tokens out.
+    let named = written.len();
+    let written: Vec<_> = written.into_iter().filter(Written::tells).collect();
+    if written.is_empty() {
+        let text =
+            format!("nothing was written to the {named} logs that the profile names: does the server write there?");
+        return Err(Stop::Inconclusive(text));
+    }
     for canary in canaries {
         let hit = written.iter().find(|w| w.text.contains(&canary.needle));
         match hit {

@@ -15,6 +15,8 @@ const MOST: u64 = 16 << 20;
 /// Where logs ended when a check began.
 pub(super) struct Logs {
     ends: BTreeMap<PathBuf, (u64, bool)>,
+    /// Of these we have the profile's word only.
+    named: Vec<PathBuf>,
 }
 
 /// What was written to a log since.
@@ -25,6 +27,15 @@ pub(super) struct Written {
     pub(super) proxys: bool,
     /// The new text.
     pub(super) text: String,
+    /// The profile names it: whether the server writes there shows only when it does. Of what Assay started it knows.
+    named: bool,
+}
+
+impl Written {
+    /// Whether it shows what the server writes, be that nothing.
+    pub(super) fn tells(&self) -> bool {
+        !self.named || !self.text.trim().is_empty()
+    }
 }
 
 impl Logs {
@@ -32,13 +43,14 @@ impl Logs {
     pub(super) fn now(p: &Probe<'_>) -> Logs {
         let end = |path: &Path| std::fs::metadata(path).map(|m| m.len()).unwrap_or(0);
         let ends = p.session.logs.iter().map(|log| (log.path.clone(), (end(&log.path), log.proxys))).collect();
-        Logs { ends }
+        Logs { ends, named: named_logs(p.profile()).map(|log| log.path).collect() }
     }
 
     /// What was written since, by file. A file that was cut meanwhile is read whole.
     pub(super) fn since(&self) -> impl Iterator<Item = Written> {
         self.ends.iter().filter_map(|(path, (end, proxys))| {
-            Some(Written { path: path.clone(), proxys: *proxys, text: read_from(path, *end)? })
+            let (named, text) = (self.named.contains(path), read_from(path, *end)?);
+            Some(Written { path: path.clone(), proxys: *proxys, text, named })
         })
     }
 

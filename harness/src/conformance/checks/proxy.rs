@@ -10,11 +10,11 @@ use crate::conformance::answer::{Answer, Axis};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::probe::{Probe, Stop};
 use crate::conformance::session::Way;
-use crate::record::SkipReason;
 use crate::target::{Target, TokenPlace, User, Vars};
 
 use super::issue::{first_user, unclean};
 use super::leak::in_logs;
+use super::proxy_cache;
 use super::refresh::second_vars;
 
 /// The family.
@@ -68,7 +68,7 @@ pub const CHECKS: &[Check] = &[
         sends: "logins of two users, and a wrong password before the right one, through the proxy",
         why: "a cached login hands one user's tokens to the next",
         remedy: "exclude the token endpoints from caching, and keep `Cache-Control: no-store`",
-        run: cache_token,
+        run: proxy_cache::cache_token,
     },
     Check {
         id: "proxy-cache-authz",
@@ -85,7 +85,7 @@ pub const CHECKS: &[Check] = &[
         sends: "the resource with the first user's token, with the second's, and without one, through the proxy",
         why: "a shared cache that ignores Authorization serves private answers to everybody",
         remedy: "bypass the cache for requests with Authorization",
-        run: cache_authz,
+        run: proxy_cache::cache_authz,
     },
     Check {
         id: "proxy-no-store-kept",
@@ -102,7 +102,7 @@ pub const CHECKS: &[Check] = &[
         sends: "a login and a refresh past the proxy and through it, and compares Cache-Control",
         why: "caches further out keep what the proxy has made cacheable",
         remedy: "remove `proxy_hide_header Cache-Control`, `expires` and the like from the token server's paths",
-        run: no_store_kept,
+        run: proxy_cache::no_store_kept,
     },
     Check {
         id: "proxy-auth-forwarded",
@@ -208,12 +208,12 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-fn peer<'a>(p: &Probe<'a>) -> Result<&'a Target, Stop> {
+pub(super) fn peer<'a>(p: &Probe<'a>) -> Result<&'a Target, Stop> {
     p.session.peer.ok_or_else(|| Stop::needs(Need::Peer))
 }
 
 /// The same request past the proxy and through it.
-fn both(
+pub(super) fn both(
     p: &mut Probe<'_>,
     operation: &str,
     request: &http::Request<Bytes>,
@@ -225,7 +225,7 @@ fn both(
     Ok((past, through))
 }
 
-fn request(p: &Probe<'_>, operation: &str, vars: &Vars) -> Result<http::Request<Bytes>, Stop> {
+pub(super) fn request(p: &Probe<'_>, operation: &str, vars: &Vars) -> Result<http::Request<Bytes>, Stop> {
     p.target().request(operation, vars).map_err(Stop::unsendable)
 }
 
@@ -372,55 +372,12 @@ fn header_limit(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn cache_token(p: &mut Probe<'_>) -> Result<(), Stop> {
-    if p.target().is_command("issue") {
-        return Err(Stop::not_applicable("the login is a command of the profile"));
-    }
-    let user = first_user(p)?;
-    let second = second_vars(p)?;
-    let wrong = p.vars().user(&User { password: "assay-wrong-password-1".into(), ..user });
-    let failed = p.call("issue", &wrong)?;
-    let own = p.vars();
-    let first = p.call("issue", &own)?;
-    let other = p.call("issue", &second)?;
-    let body = |a: &Answer| a.reply.as_ref().map(|r| r.body.clone()).unwrap_or_default();
-    if first.accepted() && other.accepted() && body(&first) == body(&other) {
-        p.fail_told(Some("two-users"), "shared", "tokens of one's own", "two users got one answer", &other);
-    } else {
-        p.pass(Some("two-users"), "apart", "two users get answers of their own");
-    }
-    if failed.refused() && first.accepted() {
-        p.pass(Some("after-failure"), "fresh", "a right password after a wrong one works");
-    } else {
-        p.fail_seen(Some("after-failure"), &first.finding(), "a right password after a wrong one accepted", &first);
-    }
-    judge_hits(p, &[&failed, &first, &other]);
-    Ok(())
-}
-
-/// Whether an answer says that it comes out of a cache.
-fn judge_hits(p: &mut Probe<'_>, answers: &[&Answer]) {
-    let hit = answers.iter().find(|a| {
-        a.reply.as_ref().is_some_and(|r| {
-            let status = ["x-cache", "x-cache-status", "cache-status", "cf-cache-status"];
-            r.header("age").is_some()
-                || status.iter().any(|n| r.header(n).is_some_and(|v| v.to_ascii_lowercase().contains("hit")))
-        })
-    });
-    match hit {
-        Some(answer) => {
-            p.fail_told(Some("headers"), "hit", "no cache", "an answer says that it comes out of a cache", answer)
-        }
-        None => p.pass(Some("headers"), "no-hit", "no answer says that it comes out of a cache"),
-    }
-}
-
-fn identity(p: &Probe<'_>, answer: &Answer) -> Option<String> {
+pub(super) fn identity(p: &Probe<'_>, answer: &Answer) -> Option<String> {
     answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().identity(r))
 }
 
 /// Tokens of both users, fetched past the proxy, and who the server says they are.
-fn two_users(p: &mut Probe<'_>, way: &Way) -> Result<[(String, String); 2], Stop> {
+pub(super) fn two_users(p: &mut Probe<'_>, way: &Way) -> Result<[(String, String); 2], Stop> {
     let bare = peer(p)?;
     let second = second_vars(p)?;
     let mut users = Vec::new();
@@ -435,58 +392,6 @@ fn two_users(p: &mut Probe<'_>, way: &Way) -> Result<[(String, String); 2], Stop
         users.push((token, name));
     }
     users.try_into().map_err(|_| Stop::Harness("two users are not two".into()))
-}
-
-fn cache_authz(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
-    let [(first, _), (second, name)] = two_users(p, &way)?;
-    p.present(&way, &first)?;
-    let answer = p.present(&way, &second)?;
-    match identity(p, &answer) {
-        Some(seen) if seen == name => p.pass(Some("second-user"), "own", "the second user gets an answer of their own"),
-        Some(_) => {
-            let text = "the second user got another user's answer";
-            p.fail_told(Some("second-user"), "another", "the caller's own answer", text, &answer);
-        }
-        None => p.fail_seen(Some("second-user"), &answer.finding(), "the second user's token accepted", &answer),
-    }
-    let vars = p.vars();
-    let answer = p.call(&way.operation, &vars)?;
-    p.judge_refusal(Some("nobody"), "a request without a token refused after good ones", &answer);
-    Ok(())
-}
-
-fn no_store_kept(p: &mut Probe<'_>) -> Result<(), Stop> {
-    if p.target().is_command("issue") {
-        return Err(Stop::not_applicable("the login is a command of the profile"));
-    }
-    let control = |a: &Answer| a.reply.as_ref().map(|r| r.header_all("cache-control").join(", ")).unwrap_or_default();
-    let vars = p.vars();
-    let login = request(p, "issue", &vars)?;
-    let (past, through) = both(p, "issue", &login, None)?;
-    let tokens = |p: &Probe<'_>, a: &Answer, o: &str| a.reply.as_ref().and_then(|r| p.target().tokens(r, o).ok());
-    let refresh =
-        tokens(p, &past, "issue").and_then(|i| i.refresh).zip(tokens(p, &through, "issue").and_then(|i| i.refresh));
-    let mut pairs = vec![("issue", past, through)];
-    if let Some((one, two)) = refresh.filter(|_| p.has(Need::Refresh) && !p.target().is_command("refresh")) {
-        let bare = peer(p)?;
-        let first = request(p, "refresh", &p.vars_with(one.as_str()))?;
-        let past = p.send_to(bare, "refresh", first, Some(one))?;
-        let through = p.refresh(&two)?;
-        pairs.push(("refresh", past, through));
-    }
-    for (variant, past, through) in pairs {
-        let (before, after) = (control(&past), control(&through));
-        if !before.contains("no-store") {
-            p.skip(variant, SkipReason::NotApplicable("the server itself says no `no-store`".into()));
-        } else if after.contains("no-store") {
-            p.pass(Some(variant), "kept", "`no-store` reaches the caller");
-        } else {
-            let text = format!("the server says `{before}`, the caller sees `{after}`");
-            p.fail_told(Some(variant), "lost", "`no-store`", text, &through);
-        }
-    }
-    Ok(())
 }
 
 fn auth_forwarded(p: &mut Probe<'_>) -> Result<(), Stop> {

@@ -370,6 +370,10 @@ fn reuse_family(p: &mut Probe<'_>) -> Result<(), Stop> {
     p.offer("newest", &newest)?;
     let answer = p.refresh(&newest)?;
     p.judge_refusal(Some("newest"), "the newest refresh token refused after a replay of its predecessor", &answer);
+    if p.target().mentions("refresh", "client.secret") {
+        // RFC 9700 binds public clients (sections 2.2.2 and 4.14.2): here a thief needs the client's secret too.
+        p.at_most(Level::Should);
+    }
     // Self-contained access tokens may live on: reported, not judged.
     if let (Some(access), Some(way)) = (new.access, p.ways().into_iter().find(Way::usable)) {
         let shown = p.present(&way, &access)?;
@@ -384,6 +388,7 @@ fn reuse_family(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn reuse_scope(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.session.holds_several()?;
     let other = p.fresh_refresh()?;
     let (old, _) = rotated(p)?;
     past_grace(p)?;

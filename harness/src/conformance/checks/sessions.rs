@@ -17,8 +17,8 @@ use crate::scenario::Budget;
 use crate::target::{Issued, TokenUse};
 
 use super::issue::{SLOW_LOGIN, login_cost, query_of};
-use super::issue_refusal::malformed;
 use super::refresh::second_vars;
+use super::spoilt::malformed;
 
 /// The second part of REFRESH.
 pub const REFRESH: &[Check] = &[
@@ -42,9 +42,10 @@ pub const REFRESH: &[Check] = &[
             "nul",
             "lone-surrogate",
             "long-password",
+            "control",
         ],
         isolation: Isolation::User,
-        cost: cost(14, 2),
+        cost: cost(16, 2),
         intrusive: false,
         flaws: &["get-refresh"],
         sends: "the fields of a good refresh in the query of a GET; and bodies that are broken, of another type, too long",
@@ -182,8 +183,8 @@ fn http_form(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable("refreshing is a command of the profile"));
     }
     let token = p.fresh_refresh()?;
-    let vars = p.vars_with(token.as_str());
-    let genuine = p.target().request("refresh", &vars).map_err(Stop::unsendable)?;
+    let genuine = p.target().request("refresh", &p.vars_with(token.as_str())).map_err(Stop::unsendable)?;
+    let mut unused = Some(token.clone());
     match query_of(genuine.body()) {
         Some(query) => {
             let mut request = http::Request::get(format!("{}?{query}", genuine.uri().path()));
@@ -195,10 +196,26 @@ fn http_form(p: &mut Probe<'_>) -> Result<(), Stop> {
             let request = request.body(Bytes::new()).map_err(Stop::unsendable)?;
             let answer = p.send("refresh", request, Some(token.clone()))?;
             p.judge_refusal(Some("get"), "a refresh by GET refused", &answer);
+            unused = unused.filter(|_| !answer.accepted());
         }
         None => p.skip("get", SkipReason::NotApplicable("a refresh has no fields".into())),
     }
-    malformed(p, "refresh", &vars, &token)
+    let mut last = String::new();
+    malformed(p, "refresh", |p| {
+        last = unused.take().map_or_else(|| p.fresh_refresh(), Ok)?;
+        Ok((p.vars_with(last.as_str()), last.clone()))
+    })?;
+    // A body of another kind that is taken is none the less a refresh by whoever holds the token; credentials in a query
+    // are written to logs (ASVS 14.2.1).
+    p.parts_at_most(Level::Should, |variant| variant != "get");
+    let control = p.refresh(&last)?;
+    if control.accepted() {
+        p.pass(Some("control"), "accepted", "the refresh token that was shown is good");
+    } else {
+        let text = format!("the refresh token that was shown is refused in a good body too: {}", control.describe());
+        p.inconclusive(Some("control"), "controls-refused", text);
+    }
+    Ok(())
 }
 
 fn rotated(p: &mut Probe<'_>) -> Result<String, Stop> {
@@ -341,6 +358,7 @@ fn identity_load(p: &mut Probe<'_>) -> Result<(), Stop> {
     if p.target().is_command("refresh") {
         return Err(Stop::not_applicable("refreshing is a command of the profile"));
     }
+    p.session.holds_several()?;
     let claim = p.profile().subject_claim().to_owned();
     let subject = |token: &Option<String>| token.as_deref().and_then(decode).and_then(|(_, c)| c.get(&claim).cloned());
     let other = second_vars(p)?;
@@ -439,9 +457,11 @@ fn latency(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn cascade(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let alone = p.session.has_one_session();
+    // A second login would have ended the first before it is revoked.
+    let sibling = if alone { None } else { Some(p.fresh_refresh()?) };
     let first = p.login()?;
-    let second = p.login()?;
-    let (Some(token), Some(access), Some(sibling)) = (first.refresh, first.access, second.refresh) else {
+    let (Some(token), Some(access)) = (first.refresh, first.access) else {
         return Err(Stop::needs(Need::Refresh));
     };
     super::revoke::takes_refresh(p)?;
@@ -460,6 +480,10 @@ fn cascade(p: &mut Probe<'_>) -> Result<(), Stop> {
             p.fail_told(Some("access"), "lives", "refused", text, &shown);
         }
     }
+    let Some(sibling) = sibling else {
+        p.skip("sibling", SkipReason::NotApplicable("a login ends the user's session before it".into()));
+        return Ok(());
+    };
     let answer = p.refresh(&sibling)?;
     if answer.accepted() {
         p.pass(Some("sibling"), "lives", "the user's other login goes on");

@@ -61,6 +61,16 @@ impl Probe<'_> {
         }
     }
 
+    /// As [`at_most`](Self::at_most) for everything that was seen of some parts.
+    pub fn parts_at_most(&mut self, level: Level, of: impl Fn(&str) -> bool) {
+        for seen in &mut self.outcome.observations {
+            if seen.variant.as_deref().is_some_and(&of) {
+                // A later level weighs less.
+                seen.at_most = seen.at_most.max(Some(level));
+            }
+        }
+    }
+
     /// What was seen last was seen in a state that has been undone since (a disabled user who is enabled again), so
     /// that no shell line shows it again.
     pub fn transient(&mut self) {

@@ -28,7 +28,7 @@ pub fn fingerprint(token: &str) -> String {
 /// escapes them, since header and claims are shown. Anything shaped like a JWT, the credentials of an `Authorization:
 /// Basic` and the values of members and cookies that are tokens by their name (`signature` in a JWS as JSON) are
 /// replaced whether they are known or not, in every reading of the text: as it stands, and with its JSON, percent and
-/// entity escapes undone layer by layer.
+/// entity escapes undone layer by layer. So are the private members of JSON Web Keys.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
     secrets: Vec<Secret>,
@@ -112,6 +112,7 @@ impl Redactor {
                 hidden.push(Hidden { bytes: bytes(atoms), label: format!("<token {}>", fingerprint(&token)) });
             }
             hidden.extend(shape::named(&reading).into_iter().map(bytes).map(Hidden::secret));
+            hidden.extend(shape::private(&reading).into_iter().map(bytes).map(Hidden::secret));
             hidden.extend(signed.find(&reading).into_iter().map(Hidden::secret));
             hidden.extend(self.signatures.find(&reading).into_iter().map(Hidden::secret));
             hidden.extend(spelled(&reading, given.iter().chain(&self.secrets)));
@@ -129,19 +130,27 @@ impl Redactor {
             }
             let bytes = URL_SAFE_NO_PAD.decode(raw.trim_end_matches('=')).unwrap_or_default();
             let mut value = serde_json::from_slice(&bytes).unwrap_or(serde_json::Value::Null);
-            self.inside(&mut value);
+            self.inside(&mut value, false);
             value
         };
         let (header, claims) = (decoded(), decoded());
         TokenView { header, claims, fingerprint: fingerprint(token) }
     }
 
-    /// A token may carry another one in a claim.
-    fn inside(&self, value: &mut serde_json::Value) {
+    /// A token may carry another one in a claim, or a key. `key`: this is inside of one.
+    fn inside(&self, value: &mut serde_json::Value, key: bool) {
         match value {
             serde_json::Value::String(text) => *text = self.text(text),
-            serde_json::Value::Array(list) => list.iter_mut().for_each(|value| self.inside(value)),
-            serde_json::Value::Object(members) => members.values_mut().for_each(|value| self.inside(value)),
+            serde_json::Value::Array(list) => list.iter_mut().for_each(|value| self.inside(value, key)),
+            serde_json::Value::Object(members) => {
+                let key = key || shape::is_key(members.keys());
+                for (name, value) in members {
+                    match value.as_str() {
+                        Some(text) if key && !self.keep && shape::is_private(name, text) => *value = REDACTED.into(),
+                        _ => self.inside(value, key),
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -492,6 +501,60 @@ mod tests {
         let claims = URL_SAFE_NO_PAD.encode(serde_json::json!({"act": {"token": [inner]}}).to_string());
         let view = Redactor::new(false).token(&format!("{HEADER}.{claims}.{SIGNATURE}"));
         assert!(view.claims["act"]["token"][0].as_str().unwrap().starts_with("<token "), "{view:?}");
+    }
+
+    /// A private key of each kind, as its members stand in a key set, and the set.
+    fn key_set() -> (Vec<String>, serde_json::Value) {
+        let secret = |number: usize| format!("{number:02}Zt0mWc2VdKx71LrPaN-Qe_3yUhJbTfXoGs5iMv8A4");
+        let secrets: Vec<String> = (0..10).map(secret).collect();
+        let of = |number: usize| secrets[number].as_str();
+        let oth = serde_json::json!([{"r": of(7), "d": of(8), "t": of(9)}]);
+        let rsa = serde_json::json!({
+            "kty": "RSA", "n": "a-modulus-that-is-public", "d": of(0), "p": of(1), "q": of(2), "dp": of(3), "dq": of(4),
+            "qi": of(5), "oth": oth,
+        });
+        let keys = serde_json::json!({"keys": [{"k": of(6), "kty": "oct"}, rsa, {"kty": "EC", "x": "a-coordinate-is-public"}]});
+        (secrets, keys)
+    }
+
+    #[test]
+    fn the_private_members_of_keys_are_never_shown() {
+        let (secrets, keys) = key_set();
+        let text = keys.to_string();
+        let layered = serde_json::json!({ "log": serde_json::json!({ "body": text }).to_string() }).to_string();
+        let percent: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
+        for text in [
+            text.clone(),
+            format!("{keys:#}"),
+            text.replace('"', "'").replace(':', ": "),
+            layered,
+            text.replace('"', "&quot;"),
+            percent,
+            // Cut off at both ends: what is left may be a key's.
+            format!("{}...", &text[..text.find("\"dq\"").unwrap() + 30]),
+            text[text.find("\"kty\"").unwrap()..].to_owned(),
+        ] {
+            let shown = Redactor::new(false).text(&text);
+            let leak = secrets.iter().find(|secret| shown.contains(&secret[..20]));
+            assert!(leak.is_none() && shown.contains(REDACTED), "`{text}` is shown as `{shown}`");
+        }
+        let shown = Redactor::new(false).text(&text);
+        assert!(shown.contains("a-modulus-that-is-public") && shown.contains("a-coordinate-is-public"), "{shown}");
+    }
+
+    #[test]
+    fn the_letters_that_name_the_parts_of_a_key_are_letters_elsewhere() {
+        let claims = r#"{"d":"2026-11-24T00:00:00Z","k":"a-long-value-of-no-key","nested":{"p":"another-long-value"}}"#;
+        assert_eq!(Redactor::new(false).text(claims), claims);
+    }
+
+    #[test]
+    fn a_private_key_inside_a_token_is_not_shown() {
+        let (secrets, keys) = key_set();
+        let header = URL_SAFE_NO_PAD.encode(serde_json::json!({"alg": "RS256", "jwk": keys["keys"][1]}).to_string());
+        let shown =
+            serde_json::to_string(&Redactor::new(false).token(&format!("{header}.{PAYLOAD}.{SIGNATURE}"))).unwrap();
+        assert!(secrets.iter().all(|secret| !shown.contains(secret)) && shown.contains("a-modulus"), "{shown}");
     }
 
     #[test]

@@ -75,6 +75,82 @@ pub(super) fn named(reading: &[Atom]) -> Vec<Range<usize>> {
     [members(reading, NAMED), members(reading, SIGNED)].concat()
 }
 
+/// The private members of JSON Web Keys (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1), those of `oth` among them.
+const PRIVATE: &[&str] = &["d", "p", "q", "dp", "dq", "qi", "k", "r", "t"];
+/// What makes an object a key.
+const KEY_TYPE: &str = "kty";
+
+/// Whether a member of an object that is a key must not be shown.
+pub(super) fn is_private(name: &str, value: &str) -> bool {
+    PRIVATE.contains(&name) && value.len() >= SHORTEST_NAMED
+}
+
+/// Whether an object with these members is a key.
+pub(super) fn is_key<'n>(mut names: impl Iterator<Item = &'n String>) -> bool {
+    names.any(|name| name == KEY_TYPE)
+}
+
+/// The values of the private members of keys: of objects that have a `kty`, and of what is inside of them. An object
+/// that is cut off may have had one.
+pub(super) fn private(reading: &[Atom]) -> Vec<Range<usize>> {
+    #[derive(Default)]
+    struct Object {
+        key: bool,
+        values: Vec<Range<usize>>,
+    }
+    let mut found = Vec::new();
+    // What stands around all objects may be one whose beginning is cut off.
+    let mut open = vec![Object::default()];
+    let mut at = 0;
+    while at < reading.len() {
+        let c = reading[at].c;
+        at += 1;
+        match c {
+            '{' => open.push(Object::default()),
+            '}' if open.len() > 1 => {
+                let Some(ended) = open.pop() else { continue };
+                match open.last_mut() {
+                    Some(outer) if !ended.key => outer.values.extend(ended.values),
+                    _ => found.extend(ended.values),
+                }
+            }
+            '"' | '\'' => {
+                let Some((name, value)) = member(&reading[at..]) else { continue };
+                let Some(object) = open.last_mut() else { continue };
+                object.key |= name == KEY_TYPE;
+                let text: String = reading[at..][value.clone()].iter().map(|a| a.c).collect();
+                if is_private(&name, &text) {
+                    object.values.push(at + value.start..at + value.end);
+                    at += value.end;
+                }
+            }
+            _ => {}
+        }
+    }
+    let cut_off = open.into_iter().enumerate().filter(|(depth, object)| *depth > 0 || object.key);
+    found.extend(cut_off.flat_map(|(_, object)| object.values));
+    found
+}
+
+/// The name of a member and where its value stands, seen from behind the quote that begins the name.
+fn member(rest: &[Atom]) -> Option<(String, Range<usize>)> {
+    const LONGEST_NAME: usize = 3;
+    let quote = |a: &Atom| matches!(a.c, '"' | '\'');
+    let blank = |a: &&Atom| a.c.is_ascii_whitespace();
+    let name: String = rest.iter().map(|a| a.c).take(LONGEST_NAME + 1).take_while(char::is_ascii_lowercase).collect();
+    let mut at = name.len();
+    rest.get(at).filter(|a| quote(a))?;
+    at += 1;
+    at += rest[at..].iter().take_while(blank).count();
+    rest.get(at).filter(|a| a.c == ':')?;
+    at += 1;
+    at += rest[at..].iter().take_while(blank).count();
+    rest.get(at).filter(|a| quote(a))?;
+    at += 1;
+    let length = rest[at..].iter().take_while(|a| in_secret(a.c)).count();
+    Some((name, at..at + length))
+}
+
 /// The values of members with one of these names, where they are no words.
 pub(super) fn members(reading: &[Atom], names: &[&str]) -> Vec<Range<usize>> {
     let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');

@@ -2,7 +2,7 @@
 
 use super::super::material::{either_way, foreign, genuine, random, row, still_good};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
-use crate::conformance::probe::Stop;
+use crate::conformance::probe::{Probe, Stop};
 use crate::jose::forge::{self, ecdsa_der, ecdsa_order};
 use crate::jose::{Curve, Family, SigningKey, digest, recover};
 use crate::record::SkipReason;
@@ -129,16 +129,7 @@ pub(super) const EDDSA_FORM: Check = Check {
         probe.refuse_signed("s-plus-order", &of(forge::ed25519_twin(&raw)))?;
         // R is the neutral element, and the equation holds: RFC 8032 lets a verifier take it, stricter ones refuse it.
         if let Some(small) = forge::ed25519_small_order(&forger.key, signed.signing_input().as_bytes()) {
-            let token = of(small);
-            probe.offer("small-order", &token)?;
-            let mut answers = Vec::new();
-            let ways = probe.forgeable_ways()?;
-            for way in &ways {
-                answers.push(probe.present(way, &token)?);
-            }
-            if still_good(probe, "small-order", &ways)? {
-                either_way(probe, "small-order", &answers);
-            }
+            report(probe, "small-order", &of(small))?;
         }
         probe.refuse_signed("truncated", &of(raw[..63].to_vec()))?;
         probe.refuse_signed("trailing-zero", &of([&raw[..], &[0]].concat()))?;
@@ -146,11 +137,30 @@ pub(super) const EDDSA_FORM: Check = Check {
     },
 };
 
+/// Shows a token that a verifier may take or refuse: reported, and judged only where the answer is out of order.
+fn report(probe: &mut Probe<'_>, variant: &str, token: &str) -> Result<(), Stop> {
+    probe.offer(variant, token)?;
+    let mut answers = Vec::new();
+    let ways = probe.forgeable_ways()?;
+    for way in &ways {
+        answers.push(probe.present(way, token)?);
+    }
+    if still_good(probe, variant, &ways)? {
+        either_way(probe, variant, &answers);
+    }
+    Ok(())
+}
+
 pub(super) const RSA_PADDING: Check = Check {
     id: "sig-rsa-padding",
     group: "SIG",
-    requirement: "an RSA signature has exactly the padding of its algorithm",
-    sources: &["RFC 8017 section 8.2.2", "RFC 7518 section 3.3", "Wycheproof JWS rs256 ModifiedPadding"],
+    requirement: "an RSA signature has exactly the padding of its algorithm; a hash without the NULL of its parameters is reported",
+    sources: &[
+        "RFC 8017 section 8.2.2",
+        "RFC 8017 appendix B.1",
+        "RFC 7518 section 3.3",
+        "Wycheproof JWS rs256 ModifiedPadding",
+    ],
     levels: Levels::MUST,
     needs: SIGNED,
     variants: &[
@@ -188,7 +198,13 @@ pub(super) const RSA_PADDING: Check = Check {
         for (variant, encoded) in paddings(forger.algorithm.hash, input.as_bytes(), size) {
             let signature =
                 forger.key.rsa_raw(&encoded, &mut random()).map_err(|e| Stop::Harness(format!("{variant}: {e}")))?;
-            probe.refuse_signed(variant, &base.clone().with_signature(signature).token())?;
+            let token = base.clone().with_signature(signature).token();
+            match variant {
+                // Verifiers must take an AlgorithmIdentifier of SHA-2 with and without its NULL elsewhere (RFC 8017
+                // appendix B.1), and some do so here on purpose: one more exact encoding opens no hole.
+                "no-null" => report(probe, variant, &token)?,
+                _ => probe.refuse_signed(variant, &token)?,
+            }
         }
         let pss = row(&forger.algorithm.name.replace("RS", "PS"))?;
         let token = base.clone().sign(&forger.key, pss, &mut random()).map_err(|e| Stop::Harness(e.to_string()))?;

@@ -6,13 +6,14 @@ use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::Forger;
 use crate::conformance::probe::Stop;
 use crate::jose::{Forge, base64url};
+use crate::record::Level;
 
 const NEEDS: &[Need] = &[Need::JwtAccess, Need::SigningKey, Need::VerifyWay];
 
 pub(super) const CRIT: Check = Check {
     id: "sig-crit",
     group: "SIG",
-    requirement: "a token whose crit names what the server does not understand, or is malformed, is refused",
+    requirement: "a token whose crit names what the server does not understand is refused; one whose crit is malformed should be",
     sources: &["RFC 7515 section 4.1.11", "CVE-2026-32597", "CVE-2025-59420"],
     levels: Levels::MUST,
     needs: NEEDS,
@@ -57,7 +58,13 @@ pub(super) const CRIT: Check = Check {
         probe.refuse_signed_at_refresh(|token| {
             let Some(parts) = Forge::of(token) else { return Vec::new() };
             cases.iter().map(|case| (format!("refresh-{}", case.0), marked(parts.clone(), case))).collect()
-        })
+        })?;
+        // A recipient must refuse what it does not understand; it may refuse a list that breaks the other rules.
+        probe.parts_at_most(Level::Should, |variant| {
+            let case = variant.strip_prefix("refresh-").unwrap_or(variant);
+            !["unknown", "unknown-absent", "object"].contains(&case)
+        });
+        Ok(())
     },
 };
 
