@@ -47,6 +47,12 @@ fn an_unsecured_token_is_found_in_whatever_header_it_is_taken() {
 }
 
 #[test]
+fn what_is_forged_of_tokens_that_live_for_seconds_is_judged_while_they_live() {
+    check(Twist::FleetingTakesNone, &["sig-alg-none"], 1, "none-alone");
+    check(Twist::Fleeting, FORGED, 0, "passed");
+}
+
+#[test]
 fn a_refresh_token_that_opens_the_resource_the_second_time_is_found() {
     check(Twist::RefreshTheSecondTime, &["claim-refresh-as-access"], 1, "claim-refresh-as-access");
 }

@@ -130,3 +130,17 @@ fn a_leeway_that_nobody_declares_is_measured_before_a_verdict_counts_as_kept() {
     let (verdict, summary) = lenient(&["verdict-cache"]);
     assert_eq!(verdict, Verdict::Fail, "{summary}");
 }
+
+#[test]
+fn a_refresh_token_that_is_taken_a_little_late_is_no_violation_where_no_leeway_is_declared() {
+    let late = |leeway_s: Option<f64>| {
+        let lives = Duration::from_secs(2);
+        let config = Config { refresh_lifetime: lives, leeway: Duration::from_secs(20), ..config(&[], lives) };
+        let findings = examined_by(config, leeway_s, false, &["time-refresh-exp"]);
+        (findings.checks[0].verdict, findings.checks[0].summary.clone())
+    };
+    let (verdict, summary) = late(None);
+    assert_eq!(verdict, Verdict::Inconclusive, "{summary}");
+    let (verdict, summary) = late(Some(0.0));
+    assert_eq!(verdict, Verdict::Fail, "{summary}");
+}

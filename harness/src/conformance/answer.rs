@@ -191,7 +191,7 @@ impl Answer {
     }
 
     /// Between which seconds the server's clock is ahead of ours, by the reply's `Date`.
-    fn clock_offset(&self) -> Option<(f64, f64)> {
+    pub(super) fn clock_offset(&self) -> Option<(f64, f64)> {
         let date = self.reply.as_ref()?.header("date").and_then(parse_http_date)?;
         let mut offset = Offset::default();
         offset.see(date, clock::unix_at(self.sent), clock::unix_at(self.received));

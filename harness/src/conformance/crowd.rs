@@ -10,7 +10,7 @@ use crate::units::Nanos;
 use crate::wire::{Connection, Reply, WireError, encode};
 
 use super::answer::{Answer, Axis};
-use super::probe::Stop;
+use super::probe::{Stop, asks_only};
 use super::session::{PATIENCE, Session, lock};
 
 /// One of several callers.
@@ -52,10 +52,17 @@ impl<'a> Worker<'a> {
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let bytes = encode(&request, &self.target.endpoint);
-        let sent = clock::mono();
-        let (result, connection) = self.exchange(&bytes);
-        let received = clock::mono();
+        let mut sent = clock::mono();
+        let (mut result, mut connection) = self.exchange(operation, &bytes);
+        let mut received = clock::mono();
         self.session.note(operation, &result);
+        if perhaps_limited(self.target, operation, &result) && !self.over() {
+            std::thread::sleep(LATER);
+            sent = clock::mono();
+            (result, connection) = self.exchange(operation, &bytes);
+            received = clock::mono();
+            self.session.note(operation, &result);
+        }
         let outcome = axis(self.target, operation, result)?;
         let one = Answer::new(operation, request, token.map(str::to_owned), outcome, connection, (sent, received));
         let answer = Answer { raced: true, ..one };
@@ -89,21 +96,31 @@ impl<'a> Worker<'a> {
         Ok((answer, issued))
     }
 
-    /// One exchange and the number of its connection.
-    fn exchange(&mut self, bytes: &[u8]) -> (Result<Reply, WireError>, u64) {
+    /// One exchange and the number of its connection. What only asks is asked again where a server has closed the
+    /// connection that was kept.
+    fn exchange(&mut self, operation: &str, bytes: &[u8]) -> (Result<Reply, WireError>, u64) {
         let kept = self.connection.take().and_then(|(number, mut c)| c.is_usable().then_some((number, c)));
-        let (number, mut connection) = match kept {
-            Some(kept) => kept,
-            None => match Connection::open(&self.target.endpoint, &self.target.tls, PATIENCE) {
-                Ok(connection) => (self.session.next_connection(), connection),
-                Err(error) => return (Err(error), 0),
-            },
-        };
+        if let Some((number, connection)) = kept {
+            let result = self.exchanged(number, connection, bytes);
+            if !asks_only(operation) || matches!(result, Ok(_) | Err(WireError::Timeout { .. })) {
+                return (result, number);
+            }
+        }
+        match Connection::open(&self.target.endpoint, &self.target.tls, PATIENCE) {
+            Ok(connection) => {
+                let number = self.session.next_connection();
+                (self.exchanged(number, connection, bytes), number)
+            }
+            Err(error) => (Err(error), 0),
+        }
+    }
+
+    fn exchanged(&mut self, number: u64, mut connection: Connection, bytes: &[u8]) -> Result<Reply, WireError> {
         let result = connection.exchange(bytes, false, PATIENCE);
         if result.as_ref().is_ok_and(|reply| !reply.closes) {
             self.connection = Some((number, connection));
         }
-        (result, number)
+        result
     }
 }
 
@@ -146,6 +163,19 @@ fn learn(session: &Session<'_>, answer: &Answer) -> Option<Issued> {
 pub(super) fn limits(meaning: &Meaning, reply: &Reply) -> bool {
     let later = reply.status == 503 && reply.header("retry-after").is_some();
     matches!(meaning, Meaning::Unexpected { .. }) && (reply.status == 429 || later)
+}
+
+/// How long a server that may limit its callers is left alone.
+pub(super) const LATER: Duration = Duration::from_secs(1);
+
+/// Whether a reply may be a limit that does not say so: proxies answer a bare 503 (nginx's `limit_req` by default). What
+/// is asked again after a pause is then answered in order; an error of the server's own comes again. Not where asking
+/// again could use a token up.
+pub(super) fn perhaps_limited(target: &Target, operation: &str, result: &Result<Reply, WireError>) -> bool {
+    let again = asks_only(operation) || operation == "issue";
+    let bare = |reply: &Reply| reply.status == 503 && reply.header("retry-after").is_none();
+    let unknown = |reply: &Reply| matches!(target.judge(operation, reply), Meaning::Unexpected { .. });
+    again && result.as_ref().is_ok_and(|reply| bare(reply) && unknown(reply))
 }
 
 /// What a user is told of such a reply.

@@ -236,7 +236,10 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
 /// Runs one check. A panic of its own is a fault of ours, and takes nothing else down.
 pub(super) fn run_one(session: &Session<'_>, check: &'static Check, on_event: &(dyn Fn(Event) + Sync)) -> Outcome {
     let mut probe = Probe::new(session, check, on_event, None);
-    let ended = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut probe)));
+    let mut ended = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut probe)));
+    while ended.is_ok() && probe.begins_again() {
+        ended = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut probe)));
+    }
     let ended = ended.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::clock;
 use crate::record::WindowRecord;
+use crate::units::Nanos;
 
 use super::answer::{Answer, Axis};
 use super::descriptor::Need;
@@ -122,7 +123,7 @@ pub fn cut(p: &mut Probe<'_>, way: &Way, forger: &Forger, edge: Edge) -> Result<
 pub fn waited(p: &mut Probe<'_>, way: &Way, life_s: f64, until_s: f64) -> Result<Cut, Stop> {
     let slot = p.session.cut_slot(&way.operation, Edge::Exp);
     // Who measures it first is waited for, and may wait for the end of its tokens itself.
-    p.allow(Duration::from_secs_f64(life_s + until_s));
+    p.allow(Nanos::from_secs_f64(life_s + until_s).duration());
     let mut held = lock(&slot);
     if let Some(known) = *held {
         return Ok(known);
@@ -222,7 +223,7 @@ fn twins(
     let end = instant + high + 0.1;
     let wait = begin - clock::unix();
     if wait > 0.0 {
-        p.pause(Duration::from_secs_f64(wait.min(3.0 + MOST_SIGNING_S)), "the edge of a forged token's life")?;
+        p.pause(Nanos::from_secs_f64(wait.min(3.0 + MOST_SIGNING_S)).duration(), "the edge of a forged token's life")?;
     }
     let mut across = 0;
     for token in &tokens {
@@ -249,56 +250,31 @@ fn twins(
 /// When the run ends, no token comes, or the clock's hook does not do its work.
 pub fn stepped(p: &mut Probe<'_>, way: &Way, tokens: &[String], life_s: f64) -> Result<Cut, Stop> {
     let mut cut = Cut::default();
-    let mut moved = 0.0;
-    let mut ended = Ok(());
-    let mut refused = 0;
-    for (token, age) in tokens.iter().zip(STEPS) {
-        let exp = decode(token).and_then(|(_, c)| c.get("exp").and_then(Value::as_f64));
-        let exp = exp.unwrap_or(clock::unix() + life_s);
-        if moved == 0.0 {
+    p.clock_moved(|p| {
+        let (mut moved, mut refused) = (0.0, 0);
+        for (token, age) in tokens.iter().zip(STEPS) {
+            let exp = decode(token).and_then(|(_, c)| c.get("exp").and_then(Value::as_f64));
+            let exp = exp.unwrap_or(clock::unix() + life_s);
+            if moved == 0.0 {
+                let answer = p.present(way, token)?;
+                cut.see(Edge::Exp, exp, &answer);
+            }
+            let step = (exp + age - clock::unix() - moved).round();
+            if step >= 1.0 {
+                p.move_clock(step)?;
+                moved += step;
+            }
+            p.hang_up();
             let answer = p.present(way, token)?;
-            cut.see(Edge::Exp, exp, &answer);
-        }
-        let step = (exp + age - clock::unix() - moved).round();
-        if step >= 1.0 {
-            ended = p.admin("advance_clock", &p.vars().set("seconds", step as i64));
-            if ended.is_err() {
-                break;
-            }
-            moved += step;
-        }
-        p.hang_up();
-        match p.present(way, token) {
-            Ok(answer) => {
-                cut.see_moved(Edge::Exp, exp, &answer, moved);
-                refused = if answer.refused() { refused + 1 } else { 0 };
-            }
-            Err(stop) => {
-                ended = Err(stop);
+            cut.see_moved(Edge::Exp, exp, &answer, moved);
+            refused = if answer.refused() { refused + 1 } else { 0 };
+            if refused >= 3 {
                 break;
             }
         }
-        if refused >= 3 {
-            break;
-        }
-    }
-    restore(p, moved)?;
-    ended?;
+        Ok(())
+    })?;
     Ok(cut)
-}
-
-/// Puts the server's clock back after it was moved ahead.
-///
-/// # Errors
-/// Where the hook does not do its work.
-pub fn restore(p: &mut Probe<'_>, moved: f64) -> Result<(), Stop> {
-    if moved == 0.0 {
-        return Ok(());
-    }
-    let vars = p.vars().set("seconds", -(moved as i64));
-    let restored = if p.target().has_hook("reset") { p.admin("reset", &vars) } else { p.admin("advance_clock", &vars) };
-    p.session.drain();
-    restored
 }
 
 /// Measures the end of genuine short-lived tokens: each is shown exactly once, at its own delay, so that a verdict
@@ -336,7 +312,7 @@ pub fn short_lived(p: &mut Probe<'_>, way: &Way, life_s: f64, until_s: f64) -> R
     for (at, exp, token) in plan {
         let wait = at - clock::unix();
         if wait > 0.0 {
-            p.pause(Duration::from_secs_f64(wait), "the end of a short-lived token")?;
+            p.pause(Nanos::from_secs_f64(wait).duration(), "the end of a short-lived token")?;
         }
         let answer = p.present(way, &token)?;
         cut.see(Edge::Exp, exp as f64, &answer);

@@ -1,11 +1,12 @@
 //! How do token servers go wrong in ways that the reference server does not? SimpleJWT's endpoints with one twist each.
+#![allow(dead_code, reason = "every test file takes the twists that it needs")]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,6 +26,26 @@ pub enum Twist {
     NoneOnOneWorker(u64),
     /// Unsecured tokens are taken where `alg` is all that the header has.
     NoneAlone,
+    /// Access tokens live for three seconds, and every verdict takes its time.
+    Fleeting,
+    /// The same, and unsecured tokens are taken where `alg` is all that the header has, until their `exp`.
+    FleetingTakesNone,
+    /// The resource is a public page.
+    Public,
+    /// Nothing refreshes under the usual path, and a logout answers as done.
+    RefreshElsewhere,
+    /// `iat` is written in another time zone, and refresh tokens say that they ended in 1970.
+    OddTimes,
+    /// Every so manieth verdict is lost in the proxy.
+    Noisy(u64),
+    /// More than 20 verdicts a second are not given: a bare 503, as nginx answers.
+    Limited,
+    /// The first verdicts on what is signed again are lost in the proxy.
+    LosesControls,
+    /// The clock is five seconds behind ours, and tokens are taken nearly five minutes after their end.
+    BehindWithLeeway,
+    /// The tokens of this user are good for nothing.
+    Refuses(&'static str),
     /// A refresh token opens the resource when it comes a second time.
     RefreshTheSecondTime,
     /// A refusal (not that of the verify endpoint, whose 200 means acceptance) is a 200 with an error in its body.
@@ -69,6 +90,7 @@ struct Shared {
     count: AtomicU64,
     connections: AtomicU64,
     logins: AtomicU64,
+    verdicts: AtomicU64,
     seen: Mutex<HashMap<String, u64>>,
     /// The refresh token that is on record for a user.
     column: Mutex<HashMap<String, String>>,
@@ -85,6 +107,31 @@ struct Asked {
 
 struct Said(u16, Vec<(&'static str, String)>, Vec<u8>);
 
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// An instant as HTTP writes it.
+fn date(unix: u64) -> String {
+    let (days, second) = (unix / 86_400, unix % 86_400);
+    let (mut year, mut day) = (1970, days);
+    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    while day >= 365 + u64::from(leap(year)) {
+        day -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while day >= lengths[month] {
+        day -= lengths[month];
+        month += 1;
+    }
+    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{weekday}, {:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT", day + 1, names[month])
+}
+
 fn says(status: u16, body: &Value) -> Said {
     Said(status, vec![("content-type", "application/json".into())], body.to_string().into_bytes())
 }
@@ -100,6 +147,7 @@ impl Twisted {
             count: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             logins: AtomicU64::new(0),
+            verdicts: AtomicU64::new(0),
             seen: Mutex::default(),
             column: Mutex::default(),
             issued: issued.clone(),
@@ -160,6 +208,9 @@ impl Shared {
             let path = path.split('?').next().unwrap_or_default().to_owned();
             let Said(status, headers, body) = self.answer(&Asked { method, path, bearer, body, worker });
             let mut reply = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+            if self.twist == Twist::BehindWithLeeway {
+                reply.extend_from_slice(format!("date: {}\r\n", date(now() - 5)).as_bytes());
+            }
             for (name, value) in headers {
                 reply.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
@@ -188,6 +239,12 @@ impl Shared {
                 (Some(user), Some(password)) => self.login(&user, &password),
                 _ => says(400, &json!({"detail": "username and password"})),
             },
+            ("POST", "/api/token/refresh/") if self.twist == Twist::RefreshElsewhere => says(404, &json!({})),
+            ("POST", "/api/token/blacklist/") if self.twist == Twist::RefreshElsewhere => says(200, &json!({})),
+            ("GET", "/hello/") if self.twist == Twist::Public => says(200, &json!({"username": "alice"})),
+            ("GET", "/hello/") | ("POST", "/api/token/verify/") if self.loses(asked) => {
+                says(if self.twist == Twist::Limited { 503 } else { 502 }, &json!({"detail": "not now"}))
+            }
             ("POST", "/api/token/refresh/") => match field("refresh").filter(|t| !t.is_empty()) {
                 None => says(400, &json!({"detail": "refresh"})),
                 Some(token) => match self.subject(&token, "refresh", asked) {
@@ -195,7 +252,7 @@ impl Shared {
                         true => self.pair(&user),
                         false => self.refuse(&asked.path),
                     },
-                    Some(user) => says(200, &json!({"access": self.token(&user, "access", 300)})),
+                    Some(user) => says(200, &json!({"access": self.token(&user, "access", self.life())})),
                     None => self.refuse(&asked.path),
                 },
             },
@@ -247,7 +304,7 @@ impl Shared {
     }
 
     fn pair(&self, user: &str) -> Said {
-        let (access, refresh) = (self.token(user, "access", 300), self.token(user, "refresh", 86_400));
+        let (access, refresh) = (self.token(user, "access", self.life()), self.token(user, "refresh", 86_400));
         self.column.lock().expect("sound").insert(user.to_owned(), refresh.clone());
         let mut said = says(200, &json!({"access": access, "refresh": refresh}));
         if self.twist != Twist::Opaque {
@@ -283,10 +340,15 @@ impl Shared {
 
     fn token(&self, user: &str, kind: &str, life: u64) -> String {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let now = now();
         let session = self.session(user);
+        let (iat, exp) = match (self.twist, kind) {
+            (Twist::OddTimes, "refresh") => (now, 0),
+            (Twist::OddTimes, _) => (now + 7_200, now + life),
+            _ => (now, now + life),
+        };
         let mut claims = json!({
-            "user_id": user, "token_type": kind, "jti": format!("{number:032}"), "iat": now, "exp": now + life, "sid": session,
+            "user_id": user, "token_type": kind, "jti": format!("{number:032}"), "iat": iat, "exp": exp, "sid": session,
         });
         if self.twist == Twist::OneRefreshToken {
             claims.as_object_mut().expect("claims").retain(|name, _| !["jti", "sid"].contains(&name.as_str()));
@@ -305,6 +367,36 @@ impl Shared {
         token
     }
 
+    /// Whether the verdict that is asked for does not reach the caller.
+    fn loses(&self, asked: &Asked) -> bool {
+        let asks = |number: &AtomicU64| number.fetch_add(1, Ordering::Relaxed);
+        match self.twist {
+            Twist::Noisy(every) => asks(&self.verdicts) % every == every - 1,
+            Twist::Limited => {
+                let key = format!("verdicts in second {}", now());
+                let mut seen = self.seen.lock().expect("sound");
+                let given = seen.entry(key).or_default();
+                *given += 1;
+                *given > 20
+            }
+            Twist::LosesControls => {
+                let payload = asked.bearer.as_deref().and_then(|token| token.split('.').nth(1));
+                let payload = payload.and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+                String::from_utf8_lossy(&payload).contains(r#""assay":"control""#) && asks(&self.verdicts) < 2
+            }
+            _ => false,
+        }
+    }
+
+    /// How many seconds access tokens live.
+    fn life(&self) -> u64 {
+        if self.fleeting() { 3 } else { 300 }
+    }
+
+    fn fleeting(&self) -> bool {
+        matches!(self.twist, Twist::Fleeting | Twist::FleetingTakesNone)
+    }
+
     /// The number of a user's last login.
     fn session(&self, user: &str) -> u64 {
         self.seen.lock().expect("sound").get(&format!("session of {user}")).copied().unwrap_or_default()
@@ -317,21 +409,25 @@ impl Shared {
             let user = ["alice", "bob"].iter().find(|user| seen.contains_key(&format!("{token} {user}")))?;
             return token.starts_with(kind).then(|| (*user).to_owned());
         }
+        if self.fleeting() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let mut parts = token.split('.');
         let header = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
         let claims = |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
         let unsecured = serde_json::from_slice::<Value>(&header).ok()?.get("alg") == Some(&json!("none"));
         let takes_none = match self.twist {
             Twist::NoneOnOneWorker(parity) => asked.worker % 2 == parity,
-            Twist::NoneAlone => header == br#"{"alg":"none"}"#,
+            Twist::NoneAlone | Twist::FleetingTakesNone => header == br#"{"alg":"none"}"#,
             Twist::RefusesWith200AndTakesNone => true,
             _ => false,
         };
         let claims = if unsecured && takes_none {
-            claims(parts.next()?)?
+            claims(parts.next()?).filter(|claims| claims["exp"].as_u64().is_some_and(|exp| exp > now()))?
         } else {
             let mut validation = Validation::new(Algorithm::HS256);
-            (validation.leeway, validation.validate_aud) = (0, false);
+            let leeway = if self.twist == Twist::BehindWithLeeway { 303 } else { 0 };
+            (validation.leeway, validation.validate_aud) = (leeway, false);
             jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(KEY), &validation).ok()?.claims
         };
         let times = match (self.twist, asked.path.as_str()) {
@@ -346,6 +442,6 @@ impl Shared {
         let right = claims.get("token_type")? == kind || times > 1;
         let user = claims.get("user_id").and_then(Value::as_str).filter(|_| right)?;
         let ended = self.twist == Twist::OneSession && claims.get("sid") != Some(&json!(self.session(user)));
-        (!ended).then(|| user.to_owned())
+        (!ended && self.twist != Twist::Refuses(if user == "bob" { "bob" } else { "alice" })).then(|| user.to_owned())
     }
 }

@@ -10,7 +10,7 @@ use crate::conformance::session::Way;
 use crate::record::{Level, SkipReason};
 use crate::target::{Dialect, Meaning};
 
-use super::refresh::{can_delete, create_again, second_vars};
+use super::refresh::{can_delete, second_vars};
 
 /// The family.
 pub const CHECKS: &[Check] = &[
@@ -280,9 +280,7 @@ fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
             p.inconclusive(Some(variant), "controls-refused", "the second user's token is refused from the start");
             continue;
         }
-        p.admin(hook, &vars)?;
-        let answer = p.present(&way, &token)?;
-        let restored = if variant == "inactive" { p.admin("enable_user", &vars) } else { create_again(p, &vars) };
+        let answer = p.changed(hook, &vars, |p| p.present(&way, &token))?;
         p.judge_refusal(Some(variant), "the token of a user who is gone refused", &answer);
         p.transient();
         // Where the profile promises an end only within some time, nothing is broken yet.
@@ -290,7 +288,6 @@ fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
             p.at_most(Level::Should);
         }
         other_refusal(p, variant, &answer);
-        restored?;
     }
     Ok(())
 }

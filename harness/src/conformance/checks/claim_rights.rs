@@ -259,22 +259,21 @@ fn stale_privilege(p: &mut Probe<'_>) -> Result<(), Stop> {
     if !p.call_with_token("scoped", &token)?.accepted() {
         return Err(Stop::Inconclusive("the second user has not got the right from the start".into()));
     }
-    p.admin("demote_user", &vars)?;
-    let since = clock::mono();
-    let mut last = p.call_with_token("scoped", &token)?;
-    while last.accepted() && clock::mono().since(since).as_secs_f64() < 3.0 {
-        p.pause(Duration::from_millis(500), "a demoted user's token to lose its right")?;
-        last = p.call_with_token("scoped", &token)?;
-    }
-    let took = clock::mono().since(since).as_secs_f64();
-    let restored = p.admin("reset", &vars);
-    p.session.drain();
+    let (last, took) = p.changed("demote_user", &vars, |p| {
+        let since = clock::mono();
+        let mut last = p.call_with_token("scoped", &token)?;
+        while last.accepted() && clock::mono().since(since).as_secs_f64() < 3.0 {
+            p.pause(Duration::from_millis(500), "a demoted user's token to lose its right")?;
+            last = p.call_with_token("scoped", &token)?;
+        }
+        Ok((last, clock::mono().since(since).as_secs_f64()))
+    })?;
     if last.accepted() {
         p.pass(None, "keeps", format!("a demoted user's old token keeps the right, after {took:.0} s still"));
     } else {
         p.pass(None, "loses", format!("a demoted user's old token lost the right within {took:.1} s"));
     }
-    restored
+    Ok(())
 }
 
 fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {

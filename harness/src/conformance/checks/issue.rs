@@ -193,12 +193,10 @@ fn inactive(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Ok(());
     }
     let vars = second_vars(p)?;
-    p.admin("disable_user", &vars)?;
-    let answer = p.call("issue", &vars);
-    let restored = p.admin("enable_user", &vars);
-    p.judge_refusal(Some("inactive-user"), "the login of an inactive user refused", &answer?);
+    let answer = p.changed("disable_user", &vars, |p| p.call("issue", &vars))?;
+    p.judge_refusal(Some("inactive-user"), "the login of an inactive user refused", &answer);
     p.transient();
-    restored
+    Ok(())
 }
 
 /// Whether an answer to a login brings a token, whatever it says: one that can be read, or one that nobody can read where

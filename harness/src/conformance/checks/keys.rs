@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::conformance::answer::Answer;
+use crate::conformance::crowd::Worker;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::decode;
 use crate::conformance::probe::{Probe, Stop};
@@ -222,14 +223,6 @@ fn cache_policy(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Puts the first key back, where the profile can.
-fn restored(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let vars = p.vars();
-    let done = if p.target().has_hook("reset") { p.admin("reset", &vars) } else { Ok(()) };
-    p.session.drain();
-    done
-}
-
 fn access(p: &mut Probe<'_>) -> Result<String, Stop> {
     p.login()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
 }
@@ -238,15 +231,16 @@ fn overlap(p: &mut Probe<'_>) -> Result<(), Stop> {
     let way = p.ways().into_iter().find(|w| w.usable()).ok_or_else(|| Stop::needs(Need::VerifyWay))?;
     let old = access(p)?;
     let vars = p.vars();
-    p.admin("rotate_keys", &vars)?;
-    let before = p.present(&way, &old)?;
-    let new = access(p)?;
-    let after = p.present(&way, &new)?;
-    let kid = decode(&new).and_then(|(h, _)| h.get("kid").cloned());
-    let asymmetric =
-        decode(&new).and_then(|(h, _)| algorithm(h.get("alg")?.as_str()?)).is_some_and(|a| a.is_asymmetric());
-    let keys = if asymmetric && kid.is_some() { key_set(p).ok() } else { None };
-    let done = restored(p);
+    let (before, after, kid, keys) = p.changed("rotate_keys", &vars, |p| {
+        let before = p.present(&way, &old)?;
+        let new = access(p)?;
+        let after = p.present(&way, &new)?;
+        let kid = decode(&new).and_then(|(h, _)| h.get("kid").cloned());
+        let asymmetric =
+            decode(&new).and_then(|(h, _)| algorithm(h.get("alg")?.as_str()?)).is_some_and(|a| a.is_asymmetric());
+        let keys = if asymmetric && kid.is_some() { key_set(p).ok() } else { None };
+        Ok((before, after, kid, keys))
+    })?;
     for (variant, answer) in [("old-token", &before), ("new-token", &after)] {
         if answer.accepted() {
             p.pass(Some(variant), "accepted", "good across the rotation");
@@ -265,7 +259,7 @@ fn overlap(p: &mut Probe<'_>) -> Result<(), Stop> {
             p.skip("published", crate::record::SkipReason::NotApplicable(why));
         }
     }
-    done
+    Ok(())
 }
 
 fn under_load(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -280,35 +274,43 @@ fn under_load(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     let target = p.target();
     let vars = p.vars();
-    let seen = p.crowd(5, Duration::from_millis(1_500), |number, worker| {
-        let (mut used, mut refused) = (0usize, 0usize);
+    let work = |number: usize, worker: &mut Worker<'_>| {
+        let (mut used, mut refused, mut lost) = (0usize, 0usize, 0usize);
         if number == 4 {
             std::thread::sleep(Duration::from_millis(400));
             crate::conformance::admin::run(target, "rotate_keys", &vars)
                 .map_err(|why| Stop::Inconclusive(format!("the admin hook `rotate_keys` failed: {why}")))?;
-            return Ok((used, refused));
+            return Ok((used, refused, lost));
         }
         let mut token = sessions[number].clone();
         while !worker.over() {
             let answer = worker.ask_with("refresh", &token)?;
             let Some(issued) = worker.tokens(&answer) else {
                 // A refresh token that the server has just signed must be good too.
-                refused += 1;
+                (refused, lost) = (refused + usize::from(answer.refused()), lost + usize::from(!answer.refused()));
                 break;
             };
             if let Some(access) = &issued.access {
                 used += 1;
-                refused += usize::from(!worker.ask_with(&way.operation, access)?.accepted());
+                let answer = worker.ask_with(&way.operation, access)?;
+                refused += usize::from(answer.refused());
+                lost += usize::from(!answer.refused() && !answer.accepted());
             }
             token = issued.refresh.unwrap_or(token);
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok((used, refused))
-    });
-    let done = restored(p);
-    let (used, refused) = seen?.iter().fold((0, 0), |(a, w), (x, y)| (a + x, w + y));
+        Ok((used, refused, lost))
+    };
+    let seen = p.undoing("rotate_keys", &vars, |p| p.crowd(5, Duration::from_millis(1_500), work))?;
+    let (used, refused, lost) = seen.iter().fold((0, 0, 0), |(a, b, c), (x, y, z)| (a + x, b + y, c + z));
     if refused > 0 {
         p.fail(None, "refused", format!("{refused} of {used} good tokens were refused around the rotation"));
+    } else if lost > 0 {
+        // A server error, a silence, a connection that ended: no refusal, and no acceptance either.
+        let text = format!(
+            "none of {used} good tokens was refused, but {lost} requests around the rotation had no orderly answer"
+        );
+        p.inconclusive(None, "unanswered", text);
     } else {
         let bound = 300.0 / (used.max(1)) as f64;
         p.pass(
@@ -317,7 +319,7 @@ fn under_load(p: &mut Probe<'_>) -> Result<(), Stop> {
             format!("none of {used} good tokens was refused (below {bound:.1} % with 95 % confidence)"),
         );
     }
-    done
+    Ok(())
 }
 
 fn retired(p: &mut Probe<'_>) -> Result<(), Stop> {
@@ -327,21 +329,21 @@ fn retired(p: &mut Probe<'_>) -> Result<(), Stop> {
     let way = p.ways().into_iter().find(|w| w.usable()).ok_or_else(|| Stop::needs(Need::VerifyWay))?;
     let old = access(p)?;
     let vars = p.vars();
-    p.admin("rotate_keys", &vars)?;
-    let retired = p.admin("retire_keys", &vars);
-    let mut last = p.present(&way, &old)?;
-    for _ in 0..4 {
-        if !last.accepted() {
-            break;
+    let last = p.changed("rotate_keys", &vars, |p| {
+        p.admin("retire_keys", &vars)?;
+        let mut last = p.present(&way, &old)?;
+        for _ in 0..4 {
+            if !last.accepted() {
+                break;
+            }
+            p.pause(Duration::from_millis(500), "a retired key to be forgotten")?;
+            last = p.present(&way, &old)?;
         }
-        p.pause(Duration::from_millis(500), "a retired key to be forgotten")?;
-        last = p.present(&way, &old)?;
-    }
-    let done = restored(p);
-    retired?;
+        Ok(last)
+    })?;
     p.judge_refusal(None, "a token of a retired key refused", &last);
     p.transient();
-    done
+    Ok(())
 }
 
 #[cfg(test)]

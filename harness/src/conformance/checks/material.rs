@@ -42,7 +42,7 @@ pub(super) fn algorithm_of(forge: &Forge) -> Option<&'static Algorithm> {
 
 /// A genuine access token in parts. Skipped where it is not a JWT.
 pub(super) fn genuine(probe: &mut Probe<'_>) -> Result<Genuine, Stop> {
-    let token = probe.access()?;
+    let token = probe.pooled()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
     let forge = Forge::of(&token).ok_or_else(|| Stop::needs(Need::JwtAccess))?;
     let algorithm = algorithm_of(&forge);
     Ok(Genuine { token, forge, algorithm })
@@ -139,9 +139,8 @@ pub(super) fn public_keys(probe: &mut Probe<'_>) -> Result<PublicKeys, Stop> {
 /// Whether the ways that take genuine tokens take one right now. Where one does not, what was refused beside it says
 /// nothing, which is told as the finding of that part.
 pub(super) fn still_good(probe: &mut Probe<'_>, variant: &str, ways: &[Way]) -> Result<bool, Stop> {
-    let token = probe.access()?;
     for way in ways.iter().filter(|way| way.usable()) {
-        if !probe.present(way, &token)?.accepted() {
+        if !probe.still_accepts(way)? {
             let text = format!("`{}` refuses a genuine token beside it, so nothing was learnt", way.name);
             probe.inconclusive(Some(variant), "controls-refused", text);
             return Ok(false);

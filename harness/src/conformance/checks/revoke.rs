@@ -12,6 +12,7 @@ use crate::conformance::probe::{Probe, Stop};
 use crate::conformance::session::Way;
 use crate::record::{Level, SkipReason};
 use crate::target::{Issued, TokenUse};
+use crate::units::Nanos;
 
 use super::issue::unclean;
 use super::refresh::second_vars;
@@ -103,30 +104,52 @@ pub(super) fn takes_refresh(p: &Probe<'_>) -> Result<(), Stop> {
     }
 }
 
-/// A login, revoked. Ends the check where the revocation was refused.
-fn revoked(p: &mut Probe<'_>) -> Result<(Issued, String, Answer), Stop> {
+/// A login, revoked, and the ways that took its access token before.
+fn revoked(p: &mut Probe<'_>) -> Result<(Issued, Vec<Way>, String, Answer), Stop> {
     let issued = p.login()?;
     let token = revocable(p, &issued).ok_or_else(|| Stop::needs(Need::Issue))?;
+    let access = issued.access.clone().unwrap_or_default();
+    let mut ways = Vec::new();
+    for way in p.ways().into_iter().filter(Way::usable) {
+        if p.present(&way, &access)?.accepted() {
+            ways.push(way);
+        }
+    }
     let answer = p.call_with_token("revoke", &token)?;
-    Ok((issued, token, answer))
+    Ok((issued, ways, token, answer))
+}
+
+/// Whether refreshing works at all: what is refused where it does not has not been revoked.
+fn refresh_works(p: &mut Probe<'_>) -> Result<bool, Stop> {
+    if !p.has(Need::Refresh) {
+        return Ok(false);
+    }
+    let Some(token) = p.login()?.refresh else { return Ok(false) };
+    Ok(p.refresh(&token)?.accepted())
 }
 
 fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let (issued, token, answer) = revoked(p)?;
+    // Before: where a login ends the session before it, one afterwards would end this one.
+    let refreshes = refresh_works(p)?;
+    let (issued, ways, token, answer) = revoked(p)?;
     p.offer("token", &token)?;
     if !answer.accepted() {
         p.fail_seen(Some("answer"), &answer.finding(), "a genuine token's revocation accepted", &answer);
         return Ok(());
     }
-    p.pass(Some("answer"), "done", "the revocation was answered as done");
     let bound = p.profile().declares.revocation_bound_s.unwrap_or(0.0);
     if bound > 0.0 {
-        p.pause(Duration::from_secs_f64(bound.min(30.0)), "the declared time of a revocation")?;
+        p.pause(Nanos::from_secs_f64(bound.min(30.0)).duration(), "the declared time of a revocation")?;
     }
-    match issued.refresh.clone().filter(|_| p.has(Need::Refresh)) {
-        Some(refresh) => {
-            let shown = p.refresh(&refresh)?;
-            if shown.accepted() && refresh != token && everywhere_dead(p, &token)? {
+    let refresh = issued.refresh.clone().filter(|_| p.has(Need::Refresh));
+    let shown = refresh.map(|token| p.refresh(&token).map(|shown| (token, shown))).transpose()?;
+    if shown.as_ref().is_some_and(|(_, shown)| !refreshes && !shown.accepted()) {
+        return Err(Stop::blocked_by("refresh-basic"));
+    }
+    p.pass(Some("answer"), "done", "the revocation was answered as done");
+    match shown {
+        Some((refresh, shown)) => {
+            if shown.accepted() && refresh != token && everywhere_dead(p, &ways, &token)? {
                 // What was shown to it is dead, as the profile says; that the session goes on is worth a word.
                 let text = "the revoked access token is refused, and the refresh token of that login goes on working";
                 p.fail_told(
@@ -159,7 +182,10 @@ fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
             p.pass(Some("many-connections"), "everywhere", "refused on eight connections");
         }
         None => {
-            let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
+            if ways.is_empty() {
+                let text = "no verify way took the token before its revocation";
+                p.inconclusive(Some("token"), "controls-refused", text);
+            }
             for way in ways {
                 let shown = p.present(&way, &token)?;
                 p.judge_refusal(Some("token"), &format!("a revoked token refused by `{}`", way.name), &shown);
@@ -169,10 +195,9 @@ fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether every way refuses an access token.
-fn everywhere_dead(p: &mut Probe<'_>, token: &str) -> Result<bool, Stop> {
-    let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
-    for way in &ways {
+/// Whether every one of these ways refuses an access token.
+fn everywhere_dead(p: &mut Probe<'_>, ways: &[Way], token: &str) -> Result<bool, Stop> {
+    for way in ways {
         if p.present(way, token)?.accepted() {
             return Ok(false);
         }
@@ -181,7 +206,7 @@ fn everywhere_dead(p: &mut Probe<'_>, token: &str) -> Result<bool, Stop> {
 }
 
 fn access(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let (issued, _, answer) = revoked(p)?;
+    let (issued, ways, _, answer) = revoked(p)?;
     if !answer.accepted() {
         return Err(Stop::blocked_by("revoke-effective"));
     }
@@ -191,7 +216,10 @@ fn access(p: &mut Probe<'_>) -> Result<(), Stop> {
     let rest = decode(&access).and_then(|(_, c)| c.get("exp")?.as_f64()).map(|exp| exp - clock::unix());
     let mut living = Vec::new();
     let mut lead = None;
-    for way in p.ways().into_iter().filter(Way::usable) {
+    if ways.is_empty() {
+        return Err(Stop::Inconclusive("no verify way took the access token before the logout".to_owned()));
+    }
+    for way in ways {
         let shown = p.present(&way, &access)?;
         if shown.accepted() {
             living.push(way.name.clone());
@@ -215,7 +243,7 @@ fn access(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn idempotent(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let (_, token, first) = revoked(p)?;
+    let (_, _, token, first) = revoked(p)?;
     if !first.accepted() {
         return Err(Stop::blocked_by("revoke-effective"));
     }
@@ -252,18 +280,15 @@ fn user_events(p: &mut Probe<'_>) -> Result<(), Stop> {
     if !p.present(&way, &access)?.accepted() {
         return Err(Stop::Inconclusive("the second user's access token is refused from the start".into()));
     }
-    p.admin("disable_user", &vars)?;
-    let since = clock::mono();
-    let mut last = p.present(&way, &access)?;
-    while last.accepted() && clock::mono().since(since).as_secs_f64() < 4.0 {
-        let waited = p.pause(Duration::from_millis(500), "a disabled user's token to die");
-        if waited.is_err() {
-            break;
+    let (last, took) = p.changed("disable_user", &vars, |p| {
+        let since = clock::mono();
+        let mut last = p.present(&way, &access)?;
+        while last.accepted() && clock::mono().since(since).as_secs_f64() < 4.0 {
+            p.pause(Duration::from_millis(500), "a disabled user's token to die")?;
+            last = p.present(&way, &access)?;
         }
-        last = p.present(&way, &access)?;
-    }
-    let took = clock::mono().since(since).as_secs_f64();
-    let restored = if p.target().has_hook("enable_user") { p.admin("enable_user", &vars) } else { Ok(()) };
+        Ok((last, clock::mono().since(since).as_secs_f64()))
+    })?;
     if last.accepted() {
         let rest =
             decode(&access).and_then(|(_, c)| c.get("exp").and_then(Value::as_f64)).map(|exp| exp - clock::unix());
@@ -274,5 +299,5 @@ fn user_events(p: &mut Probe<'_>) -> Result<(), Stop> {
         p.judge_refusal(Some("disabled"), "a disabled user's access token refused", &last);
     }
     p.transient();
-    restored
+    Ok(())
 }

@@ -15,6 +15,7 @@ use crate::conformance::session::Way;
 use crate::record::{Level, SkipReason};
 use crate::scenario::Budget;
 use crate::target::{Issued, TokenUse};
+use crate::units::Nanos;
 
 use super::issue::{SLOW_LOGIN, login_cost, query_of};
 use super::refresh::second_vars;
@@ -239,8 +240,8 @@ fn grace(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     let old = rotated(p)?;
     p.offer("beyond", &old)?;
-    p.allow(Duration::from_secs_f64(declared + 10.0));
-    p.pause(Duration::from_secs_f64(declared + 2.0), "the declared grace of rotation")?;
+    p.allow(Nanos::from_secs_f64(declared + 10.0).duration());
+    p.pause(Nanos::from_secs_f64(declared + 2.0).duration(), "the declared grace of rotation")?;
     let answer = p.refresh(&old)?;
     p.judge_refusal(Some("beyond"), "a used refresh token refused after the grace", &answer);
     Ok(())
@@ -327,31 +328,26 @@ fn absolute_end(p: &mut Probe<'_>) -> Result<(), Stop> {
         return Err(Stop::not_applicable(format!("it would take {:.0} refreshes to get there", end / step)));
     }
     let (mut moved, mut latest) = (0.0, exp(&token).unwrap_or(0.0));
-    let mut outcome = Ok(());
-    while moved + step < end {
-        moved += step;
-        outcome = p.admin("advance_clock", &p.vars().set("seconds", step as i64));
-        if outcome.is_err() {
-            break;
+    p.clock_moved(|p| {
+        while moved + step < end {
+            moved += step;
+            p.move_clock(step)?;
+            let answer = p.refresh(&token)?;
+            let next =
+                answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().tokens(r, "refresh").ok());
+            let Some(next) = next.and_then(|i| i.refresh) else { break };
+            latest = f64::max(latest, exp(&next).unwrap_or(0.0));
+            token = next;
         }
-        let answer = p.refresh(&token)?;
-        let next =
-            answer.reply.as_ref().filter(|_| answer.accepted()).and_then(|r| p.target().tokens(r, "refresh").ok());
-        let Some(next) = next.and_then(|i| i.refresh) else { break };
-        latest = f64::max(latest, exp(&next).unwrap_or(0.0));
-        token = next;
-    }
-    let vars = p.vars().set("seconds", -(moved as i64));
-    let restored = if p.target().has_hook("reset") { p.admin("reset", &vars) } else { p.admin("advance_clock", &vars) };
-    p.session.drain();
-    outcome?;
+        Ok(())
+    })?;
     let over = latest - (began + end);
     if over > 2.0 {
         p.fail(None, "slides", format!("a refresh token ends {over:.0} s after the declared end of its session"));
     } else {
         p.pass(None, "ends", format!("no refresh token reaches beyond {end:.0} s after the login"));
     }
-    restored
+    Ok(())
 }
 
 fn identity_load(p: &mut Probe<'_>) -> Result<(), Stop> {

@@ -56,7 +56,8 @@ impl Probe<'_> {
             reply.status == 403 && reply.header_all("www-authenticate").iter().any(|v| v.contains("insufficient_scope"))
         });
         if let Some(text) = token.as_str()
-            && answer.answered()
+            // A server error is no verdict: one that comes in between must not look like two ways that disagree.
+            && (answer.accepted() || answer.refused())
             && !lacks_scope
         {
             self.session.remember(Presented {
@@ -117,10 +118,19 @@ impl Probe<'_> {
             _ => None,
         };
         let bytes = encode(&request, &target.endpoint);
-        let sent = clock::mono();
-        let (result, connection) = self.exchange(target, operation, &bytes, request.method() == http::Method::HEAD);
-        let received = clock::mono();
+        let head = request.method() == http::Method::HEAD;
+        let mut sent = clock::mono();
+        let (mut result, mut connection) = self.exchange(target, operation, &bytes, head);
+        let mut received = clock::mono();
         self.session.note(operation, &result);
+        if crowd::perhaps_limited(target, operation, &result) && !self.asked_in_vain && !self.limits_wanted {
+            self.pause(crowd::LATER, "a server that may limit its callers")?;
+            sent = clock::mono();
+            (result, connection) = self.exchange(target, operation, &bytes, head);
+            received = clock::mono();
+            self.session.note(operation, &result);
+            self.asked_in_vain = crowd::perhaps_limited(target, operation, &result);
+        }
         let (axis, reply) = match result {
             Ok(reply) if self.limits_wanted => {
                 (Answer::axis_of(&target.judge(operation, &reply), reply.status), Some(reply))
@@ -253,18 +263,6 @@ impl Probe<'_> {
         self.epoch = self.session.next_epoch();
     }
 
-    /// Calls an admin hook of the profile.
-    ///
-    /// # Errors
-    /// Inconclusive where the hook does not do its work.
-    pub fn admin(&mut self, hook: &str, vars: &Vars) -> Result<(), Stop> {
-        self.guard()?;
-        self.outcome.requests += 1;
-        self.epoch = self.session.next_epoch();
-        super::super::admin::run(self.session.target, hook, vars)
-            .map_err(|why| Stop::Inconclusive(format!("the admin hook `{hook}` failed: {why}")))
-    }
-
     /// Gives the check more time: for work of our own that takes minutes and that the budget has admitted.
     pub fn allow(&mut self, more: Duration) {
         self.deadline = (self.deadline + more.into()).min(self.session.deadline);
@@ -312,6 +310,6 @@ impl Probe<'_> {
 }
 
 /// Whether an operation only asks: it changes nothing, and uses no token up.
-fn asks_only(operation: &str) -> bool {
+pub(in crate::conformance) fn asks_only(operation: &str) -> bool {
     operation.starts_with("verify.") || operation == "keys"
 }

@@ -70,28 +70,41 @@ impl Probe<'_> {
                 Ok(())
             };
         }
+        if self.was_found(variant) {
+            return Ok(());
+        }
         // Each token travels on a connection of its own, its controls beside it: where one of several workers behind an
         // address is broken, a kept connection would show all tokens to the same one.
         self.hang_up();
         let mut seen: Vec<(String, Answer, bool)> = Vec::new();
         let mut unforgeable = 0;
-        for way in ways {
+        // What takes a request without a token judges none, whatever it answers: that it is open is bearer-missing's word.
+        for way in ways.iter().filter(|way| way.refuses_nothing) {
             if control == Control::Resigned && !self.resigned_accepted(way)? {
                 unforgeable += 1;
                 continue;
             }
             let before = self.control_near(way)?;
             let Some(mut answer) = self.present_value(way, token)? else { continue };
-            let after = self.control_now(way)?;
+            // One answer that was lost is not yet a good token refused.
+            if expect == Expect::Accepted
+                && answer.unclean()
+                && let Some(again) = self.present_value(way, token)?
+            {
+                answer = again;
+            }
+            let after = self.still_accepts(way)?;
             answer.beside = way.accepts_genuine.then_some((before, after));
             // A way that answers garbage with a 200 of its own kind refuses in that manner.
-            seen.push((way.name.clone(), answer, before && after && way.refuses_nothing));
+            seen.push((way.name.clone(), answer, before && after));
         }
         if seen.is_empty() {
             let reason = if unforgeable > 0 {
                 SkipReason::Needs("re-signed tokens (the server refuses a genuine token that was signed again)".into())
             } else if ways.is_empty() {
                 SkipReason::Needs(Need::VerifyWay.name().into())
+            } else if ways.iter().all(|way| !way.refuses_nothing) {
+                SkipReason::Needs("a verify way that refuses a request without a token".into())
             } else {
                 SkipReason::NotApplicable("the token cannot travel by any verify way".into())
             };
@@ -134,7 +147,11 @@ impl Probe<'_> {
                 "`{}`: {}, but a genuine token beside it was refused too{}, so nothing was learnt",
                 hit.0,
                 hit.1.describe(),
-                if self.session.lost_a_session() { " (a new login's is accepted: its session had ended)" } else { "" }
+                match () {
+                    () if self.outlived() => " (it had ended: tokens live too shortly to show one beside each)",
+                    () if self.session.lost_a_session() => " (a new login's is accepted: its session had ended)",
+                    () => "",
+                }
             );
             self.inconclusive(variant, "controls-refused", text);
             return;
@@ -162,15 +179,23 @@ impl Probe<'_> {
     fn control_near(&mut self, way: &Way) -> Result<bool, Stop> {
         match self.controls.get(&way.operation) {
             Some((held, at)) if clock::mono().since(*at) < Nanos(1_000_000_000) => Ok(*held),
-            _ => self.control_now(way),
+            _ => self.still_accepts(way),
         }
     }
 
-    fn control_now(&mut self, way: &Way) -> Result<bool, Stop> {
+    /// Whether a way takes the genuine token that this check forges of, or any where it forges of none, right now.
+    ///
+    /// # Errors
+    /// Where that token has ended: the check begins again with another one. When the run ends.
+    pub fn still_accepts(&mut self, way: &Way) -> Result<bool, Stop> {
         // A way that never took a genuine token is not asked again: what it accepts is still worth seeing.
         let held = if way.accepts_genuine {
-            let genuine = self.access()?;
-            self.present(way, &genuine)?.accepted() || self.has_died(way, &genuine)?
+            let genuine = self.control_token()?;
+            let held = self.present(way, &genuine)?.accepted();
+            if !held {
+                self.has_ended(way, &genuine)?;
+            }
+            held
         } else {
             false
         };
@@ -178,26 +203,10 @@ impl Probe<'_> {
         Ok(held)
     }
 
-    /// A genuine token is refused. Where a new login's is accepted, the session has ended before its time (somebody's
-    /// login ends the oldest, for instance), and what was forged of it says nothing any more: the check is run again,
-    /// with nobody beside it. Always false: the token itself is no control.
-    fn has_died(&mut self, way: &Way, genuine: &str) -> Result<bool, Stop> {
-        if !self.has(Need::Issue) || self.session.has_one_session() || self.own_login {
-            return Ok(false);
-        }
-        self.own_login = true;
-        let again = self.login()?.access.unwrap_or_default();
-        if again != genuine && self.present(way, &again)?.accepted() {
-            self.session.forget(genuine);
-            self.alone()?;
-        }
-        Ok(false)
-    }
-
-    /// Whether the way accepts a genuine token that we signed again with one claim added. Asked once per run.
+    /// Whether the way accepts a genuine token that we signed again with one claim added. Found out once per run.
     ///
     /// # Errors
-    /// As [`forger`](Self::forger).
+    /// Inconclusive where it was not answered in order, or a genuine token is refused too; as [`forger`](Self::forger).
     pub fn resigned_accepted(&mut self, way: &Way) -> Result<bool, Stop> {
         if let Some(known) = self.session.control(&way.operation) {
             return Ok(known);
@@ -205,9 +214,25 @@ impl Probe<'_> {
         let forger = self.forger()?;
         let token = forger.with_claim("assay", Value::from("control"))?;
         // Everything that is signed hangs on it: one answer that was lost must not switch it off.
-        let accepted = self.present(way, &token)?.accepted() || self.present(way, &token)?.accepted();
-        self.session.set_control(&way.operation, accepted);
-        Ok(accepted)
+        let mut answer = self.present(way, &token)?;
+        if !answer.accepted() {
+            answer = self.present(way, &token)?;
+        }
+        if way.usable() && !answer.accepted() {
+            let why = match answer.unclean() {
+                true => answer.describe(),
+                false if !self.still_accepts(way)? => "so is a genuine one beside it".to_owned(),
+                false => String::new(),
+            };
+            if !why.is_empty() {
+                return Err(Stop::Inconclusive(format!(
+                    "whether `{}` takes a genuine token that was signed again was not learnt ({why})",
+                    way.name
+                )));
+            }
+        }
+        self.session.set_control(&way.operation, answer.accepted());
+        Ok(answer.accepted())
     }
 
     /// The ways at which forging works at all.

@@ -1,5 +1,7 @@
 //! What is a check handed? A probe: obtain tokens, forge them, present them, say what was seen.
 
+mod base;
+mod change;
 mod exchange;
 mod expect;
 mod tell;
@@ -23,6 +25,7 @@ use super::forger::Forger;
 use super::outcome::{Observation, Outcome};
 use super::session::{Session, Way};
 
+pub(super) use exchange::asks_only;
 pub(super) use tell::merged;
 
 /// Why a check ended before its end.
@@ -131,11 +134,16 @@ pub struct Probe<'a> {
     captured: std::cell::RefCell<Option<(String, Option<u64>)>>,
     /// Exchanges so far that may use a token up.
     used: u64,
+    base: base::Base,
     forger: Option<Forger>,
     controls: HashMap<String, (bool, Nanos)>,
     issued: BTreeMap<String, Value>,
     epoch: u64,
-    /// It has logged in because its genuine token had ended, or might have.
+    /// By how many seconds the server's clock is ahead of where it was.
+    moved: i64,
+    /// A server error was answered again after a pause: whoever asks again only waits.
+    asked_in_vain: bool,
+    /// It has logged in itself, where each login ends the session before it.
     own_login: bool,
     /// How the last login that failed was answered.
     last_login: String,
@@ -165,10 +173,13 @@ impl<'a> Probe<'a> {
             wanted,
             captured: std::cell::RefCell::default(),
             used: 0,
+            base: base::Base::default(),
             forger: None,
             controls: HashMap::new(),
             issued: BTreeMap::new(),
             epoch: session.next_epoch(),
+            moved: 0,
+            asked_in_vain: false,
             own_login: false,
             last_login: String::new(),
             limits_wanted: false,
@@ -177,6 +188,7 @@ impl<'a> Probe<'a> {
 
     /// What was seen, when the check has ended.
     pub(super) fn finish(mut self, ended: Result<(), Stop>) -> Outcome {
+        self.outcome.observations = self.all_found();
         match ended {
             Ok(()) if self.outcome.observations.is_empty() => {
                 let why = match self.session.ways.iter().any(Way::usable) {

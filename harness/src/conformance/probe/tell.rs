@@ -120,11 +120,6 @@ impl Probe<'_> {
         }
     }
 
-    /// Whether nothing has failed so far.
-    pub fn clean(&self) -> bool {
-        self.outcome.observations.iter().all(|o| o.verdict != Verdict::Fail)
-    }
-
     /// Adds a measured window to the record.
     pub fn window(&self, window: WindowRecord) {
         self.session.add_window(window);

@@ -19,31 +19,31 @@ impl Probe<'_> {
     /// # Errors
     /// Blocked by `issue-basic` where no login works.
     pub fn access(&mut self) -> Result<String, Stop> {
-        self.pooled()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
+        self.held()?.issued.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
     }
 
-    /// The pooled session's tokens. Use them for reading and presenting only.
-    ///
-    /// # Errors
-    /// As [`access`](Self::access).
-    pub fn pooled(&mut self) -> Result<Issued, Stop> {
+    /// The pooled session, renewed where its access token is near its end.
+    pub(super) fn held(&mut self) -> Result<Held, Stop> {
         let session = self.session;
         if session.has_one_session() {
             // The check before may have ended the session, or used its refresh token up.
             let held = session.held().filter(|held| self.own_login && clock::mono() < held.use_until);
-            return held.map_or_else(|| self.login(), |held| Ok(held.issued));
+            return held.map_or_else(|| self.logged_in(), Ok);
         }
         let held = session.pooled(|held| match held {
             Some(held) if clock::mono() < held.use_until => Ok(None),
-            _ => self.login().map(|issued| {
-                let use_until = use_until(&issued);
-                Some(Held { issued, use_until })
-            }),
+            _ => self.logged_in().map(Some),
         })?;
-        let issued = held.map(|h| h.issued);
-        let issued = issued.ok_or_else(|| Stop::Harness("the token pool is empty after a login".into()))?;
-        self.issued.clone_from(&issued.other);
-        Ok(issued)
+        let held = held.ok_or_else(|| Stop::Harness("the token pool is empty after a login".into()))?;
+        self.issued.clone_from(&held.issued.other);
+        Ok(held)
+    }
+
+    /// A login, and how long its access token may be used.
+    pub(super) fn logged_in(&mut self) -> Result<Held, Stop> {
+        let issued = self.login()?;
+        let use_until = use_until(&issued);
+        Ok(Held { issued, use_until })
     }
 
     /// A login of one's own: tokens that nobody else uses.
@@ -297,7 +297,7 @@ impl Probe<'_> {
         if let Some(forger) = &self.forger {
             return Ok(forger.clone());
         }
-        let genuine = self.access()?;
+        let genuine = self.pooled()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
         let forger = Forger::new(self.session.target, &genuine)?;
         self.forger = Some(forger.clone());
         Ok(forger)

@@ -106,6 +106,9 @@ pub(super) const RECOVERED: Check = Check {
             return Err(Stop::not_applicable(format!("{} has no public key", genuine.alg())));
         }
         let keys = recovered(probe, &genuine)?;
+        // The computation may have outlived the token, or the second login have ended its session.
+        probe.another()?;
+        let genuine = super::super::material::genuine(probe)?;
         for (at, key) in keys.iter().enumerate() {
             // The likely spellings: nobody keeps a recovered key in a file of their own making.
             let likely: Vec<Spelling> = spellings(key, Known::default())

@@ -68,7 +68,7 @@ pub(super) const TAMPER: Check = Check {
                 ("refresh-truncated".to_owned(), parts.with_signature(half).token()),
             ])
         })?;
-        let other = probe.login()?.access.unwrap_or_default();
+        let other = probe.another()?.access.unwrap_or_default();
         if forge::segment(&other, 1) == forge::segment(token, 1) {
             let why = "two logins in one second gave the same token".to_owned();
             probe.skip("swapped", SkipReason::NotApplicable(why));

@@ -91,7 +91,7 @@ fn another(probe: &mut Probe<'_>) -> Result<String, Stop> {
     {
         return forger.with_claim("assay", crate::conformance::forger::fresh_id(8));
     }
-    probe.login()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
+    probe.another()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
 }
 
 pub(super) const PADDING: Check = Check {

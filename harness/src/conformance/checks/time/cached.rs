@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Watch, end_of, forging, life, number, usable, waited_until, watch};
+use super::{Watch, end_of, forging, life, number, seconds, usable, waited_until, watch};
 use crate::clock;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::Forger;
@@ -126,7 +126,7 @@ fn nbf_arm(p: &mut Probe<'_>, forger: &Forger, ends: &[(Way, f64)]) -> Result<()
     if wait > longest {
         return Ok(());
     }
-    p.pause(Duration::from_secs_f64(wait.max(0.0)), "a token's begin")?;
+    p.pause(seconds(wait.max(0.0)), "a token's begin")?;
     for (way, _) in ends {
         let answer = p.present(way, &early)?;
         if !answer.accepted() {
@@ -171,7 +171,7 @@ fn cached_genuine(p: &mut Probe<'_>, ways: &[Way], life: f64) -> Result<(), Stop
         }
     }
     let (polled, twin) = pair(p)?;
-    p.allow(Duration::from_secs_f64(life + leeway + 5.0));
+    p.allow(seconds(life + leeway + 5.0));
     let exp = |token: &str| end_of(token, Some(life));
     let end = exp(&polled).max(exp(&twin)) + leeway + 2.0;
     while clock::unix() < end {
@@ -198,11 +198,12 @@ fn cached_clocked(p: &mut Probe<'_>, ways: &[Way]) -> Result<(), Stop> {
     let end = end.ok_or_else(|| Stop::not_applicable("its tokens have no exp"))?;
     let leeway = p.profile().declares.leeway_s.unwrap_or(300.0);
     let step = (end + leeway + 2.0 - clock::unix()).ceil();
-    p.admin("advance_clock", &p.vars().set("seconds", step as i64))?;
-    let seen = both(p, ways, &polled, &twin);
-    p.transient();
-    measure::restore(p, step)?;
-    seen
+    p.clock_moved(|p| {
+        p.move_clock(step)?;
+        both(p, ways, &polled, &twin)?;
+        p.transient();
+        Ok(())
+    })
 }
 
 /// Shows the token that was seen before and the one that was not, after the end of both.

@@ -1,6 +1,6 @@
 //! Where does acceptance end: how far past exp, how sharply, and at the same instant everywhere?
 
-use super::{Watch, forging, genuine_tokens, life, number, usable, waited_until, watch};
+use super::{Watch, forging, genuine_tokens, life, number, seconds, usable, waited_until, watch};
 use crate::clock;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
 use crate::conformance::forger::Forger;
@@ -83,7 +83,7 @@ fn exp_leeway(p: &mut Probe<'_>) -> Result<(), Stop> {
     match watch(p, life) {
         Ok(Watch::Wait(life)) => {
             let until = waited_until(p);
-            p.allow(std::time::Duration::from_secs_f64((life + until) * ways.len() as f64));
+            p.allow(seconds((life + until) * ways.len() as f64));
             for way in &ways {
                 let cut = measure::waited(p, way, life, until)?;
                 let record = measure::record(p, &way.name, Edge::Exp, "short-lived", &cut, Some(life));
@@ -235,7 +235,7 @@ fn exp_boundary(p: &mut Probe<'_>) -> Result<(), Stop> {
         let sample = p.access()?;
         return match watch(p, life(p, &sample))? {
             Watch::Wait(life) => {
-                p.allow(std::time::Duration::from_secs_f64(life + 4.0));
+                p.allow(seconds(life + 4.0));
                 for way in usable(p)? {
                     let cut = measure::short_lived(p, &way, life, 2.2)?;
                     let record = measure::record(p, &way.name, Edge::Exp, "short-lived", &cut, Some(life));

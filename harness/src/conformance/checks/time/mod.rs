@@ -6,6 +6,8 @@ mod edge;
 mod end;
 mod refresh;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::clock;
@@ -14,6 +16,7 @@ use crate::conformance::forger::{Forger, decode};
 use crate::conformance::probe::{Probe, Stop};
 use crate::conformance::session::Way;
 use crate::scenario::Budget;
+use crate::units::Nanos;
 
 /// The family TIME, in the order of the catalogue.
 pub const CHECKS: &[Check] = &[
@@ -61,12 +64,22 @@ fn number(token: &str, name: &str) -> Option<f64> {
     decode(token).and_then(|(_, claims)| claims.get(name).and_then(Value::as_f64))
 }
 
-/// How long a genuine token lives, in seconds: `exp - iat`, or what the profile declares.
+/// How long a genuine token lives, in seconds, as [`lived`] reads it, or as the profile declares.
 fn life(p: &Probe<'_>, token: &str) -> Option<f64> {
-    match (number(token, "exp"), number(token, "iat")) {
-        (Some(exp), Some(iat)) => Some(exp - iat),
-        _ => p.profile().tokens.access.lifetime_s,
-    }
+    lived(number(token, "exp"), number(token, "iat"), clock::unix()).or(p.profile().tokens.access.lifetime_s)
+}
+
+/// `exp - iat`; where that is no time (one of the two is written in another zone), what is left of a token just issued.
+/// None where neither is.
+fn lived(exp: Option<f64>, iat: Option<f64>, now: f64) -> Option<f64> {
+    let sound = |life: &f64| life.is_finite() && *life >= 0.0;
+    let (exp, iat) = (exp?, iat?);
+    Some(exp - iat).filter(sound).or_else(|| Some(exp - now).filter(sound))
+}
+
+/// A time that servers or users have a hand in: no number is too odd for it.
+fn seconds(s: f64) -> Duration {
+    Nanos::from_secs_f64(s).duration()
 }
 
 /// When a genuine token ends (Unix seconds).
@@ -121,4 +134,23 @@ fn genuine_tokens(p: &mut Probe<'_>, wanted: usize) -> Result<Vec<String>, Stop>
     // Where logins are dear, a few tokens are shown more than once.
     let few = tokens.len();
     Ok((0..wanted).map(|at| tokens[at % few].clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_that_a_server_writes_is_too_odd_to_be_waited_for() {
+        let now = 1_800_000_000.0;
+        let lived = |exp: f64, iat: f64| lived(Some(exp), Some(iat), now);
+        assert_eq!(lived(now + 300.0, now), Some(300.0));
+        // iat in a zone two hours ahead: exp alone says how long.
+        assert_eq!(lived(now + 300.0, now + 7_200.0), Some(300.0));
+        assert_eq!(lived(0.0, now), None);
+        assert_eq!(lived(f64::NAN, now), None);
+        for odd in [-1.0, 1e300, f64::INFINITY, f64::NAN] {
+            assert!(seconds(odd) <= Duration::from_nanos(u64::MAX));
+        }
+    }
 }

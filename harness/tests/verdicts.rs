@@ -1,0 +1,98 @@
+//! Does a check judge only what it has seen beside a control that holds?
+
+#[path = "kit/servers.rs"]
+mod servers;
+#[path = "kit/twisted.rs"]
+mod twisted;
+
+use servers::{assay, said};
+use twisted::{Twist, Twisted};
+
+/// SimpleJWT's profile with the key, and hooks that do nothing.
+const KEYED: &str = "schema: 1
+name: keyed
+extends: simplejwt
+declares: {leeway_s: null}
+keys: {sign: {secret: a-secret-that-is-long-enough-for-hs256}}
+admin: {disable_user: {command: ['true']}, enable_user: {command: ['true']}}
+";
+
+/// The exit code of `check --only ...` against a twisted server, and words that it says.
+#[track_caller]
+fn check(twist: Twist, only: &[&str], code: i32, says: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = folder.path().join("keyed.yaml");
+    std::fs::write(&profile, KEYED).expect("written");
+    let server = Twisted::start(twist);
+    let profile = profile.display().to_string();
+    let fixed = ["check", "--target", &server.url, "--profile", &profile];
+    let only: Vec<&str> = only.iter().flat_map(|id| ["--only", *id]).collect();
+    let output = assay(folder.path(), &[&fixed[..], &only].concat());
+    assert_eq!(output.status.code(), Some(code), "{twist:?} {only:?}\n{}", said(&output));
+    assert!(said(&output).contains(says), "{twist:?}: expected `{says}` in\n{}", said(&output));
+}
+
+#[test]
+fn a_public_page_condemns_no_token() {
+    check(
+        Twist::Public,
+        &["sig-tamper", "sig-alg-none", "type-exp-string", "bearer-conn-bleed"],
+        0,
+        "accepts a request",
+    );
+    check(Twist::Public, &["bearer-missing"], 1, "bearer-missing");
+}
+
+#[test]
+fn where_nothing_refreshes_no_refusal_of_a_refresh_token_counts() {
+    check(Twist::RefreshElsewhere, &["refresh-invalid"], 3, "blocked-by:refresh-basic");
+    check(Twist::RefreshElsewhere, &["revoke-effective"], 3, "blocked-by:refresh-basic");
+}
+
+#[test]
+fn where_the_genuine_token_is_refused_no_other_refusal_counts() {
+    check(Twist::Refuses("alice"), &["bearer-query"], 0, "refuses a genuine token");
+    check(Twist::Refuses("bob"), &["verify-user-state"], 0, "refuses the second user's token from the start");
+}
+
+#[test]
+fn odd_times_break_no_check() {
+    let unkeyed = Twisted::start(Twist::OddTimes);
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixed = ["check", "--target", &unkeyed.url, "--profile", "simplejwt", "--only", "time-*"];
+    let output = assay(folder.path(), &fixed);
+    assert_ne!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("refresh tokens say that they ended"), "{}", said(&output));
+}
+
+#[test]
+fn an_answer_that_is_lost_now_and_then_is_no_verdict() {
+    for every in [4, 5, 7] {
+        check(Twist::Noisy(every), &["bearer-scheme-case"], 0, "passed");
+    }
+    let ids = ["sig-wrong-key", "sig-tamper", "struct-segments", "verify-agreement"];
+    for every in [11, 13] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Twisted::start(Twist::Noisy(every));
+        let only: Vec<&str> = ids.iter().flat_map(|id| ["--only", *id]).collect();
+        let fixed = ["check", "--target", &server.url, "--profile", "simplejwt"];
+        let output = assay(folder.path(), &[&fixed[..], &only].concat());
+        assert!(!said(&output).contains("violation  verify-agreement"), "{every}: {}", said(&output));
+        assert_ne!(output.status.code(), Some(1), "{every}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_limit_that_does_not_say_so_is_waited_for() {
+    check(Twist::Limited, &["sig-tamper"], 0, "passed");
+}
+
+#[test]
+fn two_lost_answers_do_not_switch_off_what_is_signed() {
+    check(Twist::LosesControls, &["time-exp-missing"], 0, "was not learnt");
+}
+
+#[test]
+fn a_clock_that_is_behind_is_not_taken_for_a_leeway() {
+    check(Twist::BehindWithLeeway, &["time-exp-rejected"], 0, "passed");
+}
