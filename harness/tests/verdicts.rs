@@ -14,7 +14,7 @@ name: keyed
 extends: simplejwt
 declares: {leeway_s: null}
 keys: {sign: {secret: a-secret-that-is-long-enough-for-hs256}}
-admin: {disable_user: {command: ['true']}, enable_user: {command: ['true']}}
+admin: {disable_user: {command: ['true']}, enable_user: {command: ['true']}, rotate_keys: {command: ['true']}}
 ";
 
 /// The exit code of `check --only ...` against a twisted server, and words that it says.
@@ -70,6 +70,7 @@ fn an_answer_that_is_lost_now_and_then_is_no_verdict() {
     for every in [4, 5, 7] {
         check(Twist::Noisy(every), &["bearer-scheme-case"], 0, "passed");
     }
+    check(Twist::Noisy(5), &["keys-rotation-load"], 3, "had no orderly answer");
     let ids = ["sig-wrong-key", "sig-tamper", "struct-segments", "verify-agreement"];
     for every in [11, 13] {
         let folder = tempfile::tempdir().expect("a folder");
