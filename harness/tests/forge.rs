@@ -60,7 +60,12 @@ fn shell(lines: &str, variables: &[(&str, &str)]) -> Output {
 
 /// What the lines print where the reader has set what they say.
 fn pasted(lines: &str) -> String {
-    let output = shell(lines, &[("PASSWORD", "correct-horse-9"), ("SECOND_CLIENT_SECRET", "assay-two-secret")]);
+    let known = [
+        ("PASSWORD", "correct-horse-9"),
+        ("SECOND_PASSWORD", "correct-horse-9"),
+        ("SECOND_CLIENT_SECRET", "assay-two-secret"),
+    ];
+    let output = shell(lines, &known);
     assert!(output.status.success(), "{lines}\n{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -130,7 +135,7 @@ fn a_line_for_a_second_client_takes_its_secret_from_a_variable() {
 fn who_was_named_on_the_command_line_is_named_in_the_lines_and_the_password_is_asked_for() {
     let mut profile = load("reference", None, Path::new(".")).unwrap();
     profile.user = profile.second_user.take();
-    profile.asked = Asked { login: true, password: true };
+    profile.asked = Asked { login: true, password: true, ..Asked::default() };
     let shown = findings_by("no-type-check", &["claim-refresh-as-access"], &profile, |evidence| {
         let curl = evidence.curl.as_deref().unwrap();
         assert!(curl.contains("ASSAY_PASSWORD=\"$PASSWORD\" assay forge ") && curl.contains(" --user bob"), "{curl}");
@@ -167,6 +172,11 @@ fn the_flags_of_the_command_line_stand_in_the_lines_without_the_password() {
     );
     let known = line(&["--user", "bob"], None);
     assert!(known.contains(" --user bob") && !known.contains("PASSWORD"), "the profile knows it: {known}");
+    let second = line(&["--second-user", "carol", "--second-password", "correct-horse-9"], None);
+    assert!(
+        second.contains("ASSAY_SECOND_PASSWORD=\"$SECOND_PASSWORD\"") && second.contains(" --second-user carol"),
+        "{second}"
+    );
     let variable = line(&[], Some("correct-horse-9"));
     assert!(variable.contains("ASSAY_PASSWORD=\"$PASSWORD\"") && !variable.contains("--user"), "{variable}");
     assert!(!line(&[], None).contains("PASSWORD"));

@@ -19,12 +19,7 @@ fn check_in(folder: &Path, server: &Twisted, more: &[&str]) -> Output {
 /// The exit code of `check --only ...` against a twisted server, and words that it says.
 #[track_caller]
 fn check(twist: Twist, only: &[&str], code: i32, says: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = Twisted::start(twist);
-    let only: Vec<&str> = only.iter().flat_map(|id| ["--only", *id]).collect();
-    let output = check_in(folder.path(), &server, &only);
-    assert_eq!(output.status.code(), Some(code), "{twist:?} {only:?}\n{}", said(&output));
-    assert!(said(&output).contains(says), "{twist:?}: expected `{says}` in\n{}", said(&output));
+    twisted::check("simplejwt", twist, only, code, says);
 }
 
 const FORGED: &[&str] = &["sig-alg-none", "sig-tamper", "sig-wrong-key", "struct-segments"];

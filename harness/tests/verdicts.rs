@@ -23,13 +23,7 @@ fn check(twist: Twist, only: &[&str], code: i32, says: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let profile = folder.path().join("keyed.yaml");
     std::fs::write(&profile, KEYED).expect("written");
-    let server = Twisted::start(twist);
-    let profile = profile.display().to_string();
-    let fixed = ["check", "--target", &server.url, "--profile", &profile];
-    let only: Vec<&str> = only.iter().flat_map(|id| ["--only", *id]).collect();
-    let output = assay(folder.path(), &[&fixed[..], &only].concat());
-    assert_eq!(output.status.code(), Some(code), "{twist:?} {only:?}\n{}", said(&output));
-    assert!(said(&output).contains(says), "{twist:?}: expected `{says}` in\n{}", said(&output));
+    twisted::check(&profile.display().to_string(), twist, only, code, says);
 }
 
 #[test]

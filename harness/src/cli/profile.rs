@@ -56,7 +56,12 @@ pub fn beside_scenario(
 
 /// A profile with the users of the command line.
 fn with_flags(mut profile: Profile, how: &ProfileArgs, global: &Global) -> Result<Profile, Failure> {
-    profile.asked = Asked { login: how.user.is_some(), password: how.password.is_some() };
+    profile.asked = Asked {
+        login: how.user.is_some(),
+        password: how.password.is_some(),
+        second_login: how.second_user.is_some(),
+        second_password: how.second_password.is_some(),
+    };
     if let Some(login) = &how.user {
         first_user(&mut profile, login, how, global)?;
     } else if let Some(password) = &how.password {

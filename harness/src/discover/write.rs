@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::login::{Login, shown};
 use super::scout::Scout;
 use super::{DiscoverError, Draft};
-use crate::conformance::{Need, catalogue};
 use crate::scenario::Source;
 use crate::target::{Vars, examine, parse_profile};
 
@@ -45,8 +44,7 @@ fn hints(scout: &Scout<'_>) -> String {
             Some(alg) if alg.starts_with("HS") => "keys: {sign: {secret: \"${env:SIGNING_SECRET}\"}}",
             _ => "keys: {sign: {file: private.pem}}",
         };
-        let more = catalogue().iter().filter(|check| check.needs.contains(&Need::SigningKey)).count();
-        lines.push(format!("{example}   lets Assay sign tokens of its own: {more} more checks"));
+        lines.push(format!("{example}   lets Assay sign tokens of its own, which many more checks need"));
     }
     if profile.second_user.is_none() && profile.user.is_some() {
         lines.push("second_user: {login: ..., password: ...}   for checks that two people take part in".to_owned());

@@ -484,7 +484,9 @@ pub(crate) fn run(
         for thread in threads {
             match thread.join() {
                 Ok(Ok(result)) => done.push(result),
-                Ok(Err(error)) => failed = Some(error),
+                // The others are cancelled by the first that fails, and know nothing of why.
+                Ok(Err(error)) if matches!(failed, None | Some(LoadError::Cancelled)) => failed = Some(error),
+                Ok(Err(_)) => {}
                 Err(_) => failed = Some(LoadError::Internal("a loop ended in a panic".into())),
             }
         }

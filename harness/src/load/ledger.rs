@@ -16,8 +16,8 @@ use super::plan::{Purpose, Stripe, uniform};
 use super::recorder::{Failure, IntervalSamples};
 use super::rings::Rings;
 use super::sampled::{BATCH, Look, Mark, Sample, Taps};
-use super::script::{Known, Outcome, Role, Script, Slots, Spoil};
-use super::session::Sessions;
+use super::script::{Known, Outcome, Role, Script, Slots, Spoil, travels_plainly};
+use super::session::{Session, SessionSlots, Sessions};
 use super::shared::{Done, Exchanged, Lines, Live, Model, Shared};
 use crate::clock;
 use crate::target::{Answer, TokenUse};
@@ -85,11 +85,28 @@ pub(super) struct Ledger<'a> {
     reading: Vec<u8>,
 }
 
-/// A request with a token that belongs to no session.
-struct OneSlot<'a>(&'a [u8]);
-impl Slots for OneSlot<'_> {
+/// What a request shows: a session's values, and another token in place of its own where that is wanted.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    token: Option<&'a [u8]>,
+    session: Option<SessionSlots<'a>>,
+}
+
+impl Slots for Shown<'_> {
     fn slot(&self, index: usize) -> &[u8] {
-        if index == 0 { self.0 } else { &[] }
+        match (index, self.token, &self.session) {
+            (0, Some(token), _) => token,
+            (_, _, Some(session)) => session.slot(index),
+            (_, _, None) => &[],
+        }
+    }
+}
+
+/// Spoils a signature. Not its last character: some of the bits of that mean nothing.
+fn tamper(token: &mut [u8]) {
+    let at = token.len() - token.len().min(10);
+    if let Some(byte) = token.get_mut(at) {
+        *byte = if *byte == b'A' { b'B' } else { b'A' };
     }
 }
 
@@ -260,26 +277,26 @@ impl<'a> Ledger<'a> {
             Spoil::Revoked => self.sessions.revoked.as_slice(),
             _ => &[],
         };
-        if !foreign.is_empty() {
-            let at = (uniform(self.shared.seed, arrival.n, Purpose::Session) * foreign.len() as f64) as usize;
-            script.splice(&OneSlot(&foreign[at.min(foreign.len() - 1)]), out);
-            return Ok(());
-        }
+        let at = (uniform(self.shared.seed, arrival.n, Purpose::Session) * foreign.len() as f64) as usize;
         let session = self.sessions.list.get(choice.session as usize).filter(|_| script.role != Role::Issue);
-        let Some(session) = session else {
-            script.splice(&OneSlot(&[]), out);
-            return Ok(());
+        let shown = Shown {
+            token: foreign.get(at.min(foreign.len().saturating_sub(1))).map(Vec::as_slice),
+            session: session.map(|session| session.slots(uses)),
         };
-        let slots = session.slots(uses);
-        let spliced = if session.is_plain() { script.splice(&slots, out) } else { None };
+        let plain = session.is_none_or(Session::is_plain) && shown.token.is_none_or(travels_plainly);
+        let spliced = if plain { script.splice(&shown, out) } else { None };
+        let tampered = choice.spoil == Spoil::Tampered;
         match (spliced, self.shared.target) {
-            (Some(token), _) if choice.spoil == Spoil::Tampered && !token.is_empty() => {
-                // Not the last character of the signature: some of its bits mean nothing.
-                let at = token.end - token.len().min(10);
-                out[at] = if out[at] == b'A' { b'B' } else { b'A' };
-            }
+            (Some(token), _) if tampered => tamper(&mut out[token]),
             (Some(_), _) | (None, None) => {}
-            (None, Some(target)) => *out = script.rebuild(target, &slots, &self.shared.others)?,
+            (None, Some(target)) => {
+                let mut token = shown.slot(0).to_vec();
+                if tampered {
+                    tamper(&mut token);
+                }
+                let shown = Shown { token: Some(&token), ..shown };
+                *out = script.rebuild(target, &shown, &self.shared.others)?;
+            }
         }
         Ok(())
     }

@@ -143,6 +143,7 @@ impl Session {
 }
 
 /// A session's values as a script splices them.
+#[derive(Clone, Copy)]
 pub(crate) struct SessionSlots<'a> {
     session: &'a Session,
     uses: TokenUse,

@@ -356,6 +356,10 @@ struct TokenServer {
     live: Mutex<HashSet<String>>,
     access: Mutex<HashSet<String>>,
     replayed: AtomicU64,
+    /// Access tokens that were refused.
+    refused: AtomicU64,
+    /// Refresh tokens end as Base64 does, so that they cannot be spliced as they are.
+    padded: AtomicBool,
     logins: AtomicU64,
     /// What logins return as access token, if not a text of their own.
     jwt: std::sync::OnceLock<String>,
@@ -364,8 +368,9 @@ struct TokenServer {
 impl TokenServer {
     fn pair(&self) -> String {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let padding = if self.padded.load(Ordering::Relaxed) { "==" } else { "" };
         let (access, refresh) =
-            (format!("access-{n}-abcdefghijklmnopqrst"), format!("refresh-{n}-abcdefghijklmnopqrst"));
+            (format!("access-{n}-abcdefghijklmnopqrst"), format!("refresh-{n}-abcdefghijklmnopqrst{padding}"));
         self.live.lock().unwrap().insert(refresh.clone());
         self.access.lock().unwrap().insert(access.clone());
         format!("{{\"access\":\"{access}\",\"refresh\":\"{refresh}\"}}")
@@ -393,7 +398,12 @@ impl TokenServer {
             act(200, "{}".into())
         } else if asked.line.starts_with("GET /hello/ ") {
             let known = self.access.lock().unwrap().contains(&asked.bearer);
-            if known { act(200, "{\"user\":\"alice\"}".into()) } else { act(401, "{}".into()) }
+            if known {
+                act(200, "{\"user\":\"alice\"}".into())
+            } else {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                act(401, "{}".into())
+            }
         } else {
             act(404, String::new())
         }
@@ -490,7 +500,14 @@ fn a_rotating_refresh_token_is_never_sent_twice() {
 
 #[test]
 fn spoilt_tokens_count_as_success_when_they_are_refused() {
+    for padded in [false, true] {
+        spoilt_tokens_are_refused(padded);
+    }
+}
+
+fn spoilt_tokens_are_refused(padded: bool) {
     let rig = rig();
+    rig.server.padded.store(padded, Ordering::Relaxed);
     let workload = workload(serde_json::json!({
         "arrival": {"closed": {"users": 2, "think": "1ms"}},
         "stages": [{"hold": "500ms"}],
@@ -502,6 +519,8 @@ fn spoilt_tokens_count_as_success_when_they_are_refused() {
     let driven = rig.drive(&workload, &mut population);
     assert_eq!(driven.record.accounting.failed, 0, "{:?}", kinds(&driven));
     assert!(driven.record.accounting.completed > 4);
+    let refused = rig.server.refused.load(Ordering::Relaxed);
+    assert!(refused > 0, "padded: {padded}: none was spoilt");
 }
 
 #[test]

@@ -282,6 +282,15 @@ impl Evidence {
                 return self.times.as_ref().ok_or(Why::NoSample)?.number(statistic);
             }
         };
+        // Where nothing was planned nothing can have gone wrong, which says nothing of the target.
+        let faults = matches!(
+            metric,
+            Metric::Count(Outcome::Failed | Outcome::TimedOut | Outcome::Skipped)
+                | Metric::Rate(Outcome::Failed | Outcome::TimedOut | Outcome::Skipped)
+        );
+        if faults && c.planned == 0 {
+            return Err(Why::Nothing);
+        }
         let span = |whole: f64| Seen { low: seen as f64 / whole, high: (seen + could) as f64 / whole };
         match metric {
             Metric::Count(_) if self.running => Ok(Seen { low: seen as f64, high: f64::INFINITY }),

@@ -214,7 +214,12 @@ impl Timeline {
         }
         let mut ended: Vec<u64> = interval.operations.iter().map(|o| o.counts.ended()).collect();
         for apart in &interval.apart {
-            ended[usize::from(apart.operation)] += u64::from(matches!(apart.what, What::Completed | What::Failed(_)));
+            let theirs = match apart.what {
+                What::Completed => true,
+                What::Failed(failure) => !failure.is_ours(),
+                _ => false,
+            };
+            ended[usize::from(apart.operation)] += u64::from(theirs);
         }
         for (kept, ended) in self.second(interval.second).iter_mut().zip(ended) {
             kept.ended += ended;
@@ -265,7 +270,7 @@ impl Timeline {
     /// For a load that goes on: what was planned in a part and has not ended by what was handed over, as how long each
     /// has waited at least; `meant` picks operations.
     pub fn waiting(&self, part: &Part, meant: impl Fn(usize) -> bool) -> Vec<(Nanos, u64)> {
-        let open = |a: &Accounting| a.planned.saturating_sub(a.ended() + a.skipped + a.unsent + a.in_flight);
+        let open = |a: &Accounting| a.planned.saturating_sub(a.ended() + a.skipped + a.unsent + a.in_flight + a.by_us);
         let picked = |sums: &[OperationSamples]| -> u64 {
             sums.iter().enumerate().filter(|(n, _)| meant(*n)).map(|(_, s)| open(&s.counts)).sum()
         };
@@ -451,15 +456,17 @@ mod tests {
     fn what_waits_is_known_with_how_long_at_least() {
         let mut timeline = Timeline::new(1, 1, &[window(1.0, 3.0)]).unwrap();
         timeline.add(0, &interval(0, 10, 4, 1)).unwrap();
-        timeline.add(0, &interval(1, 10, 0, 1)).unwrap();
+        let mut second = interval(1, 10, 0, 1);
+        second.operations[0].counts.by_us = 3;
+        timeline.add(0, &second).unwrap();
         let mut third = interval(2, 10, 0, 1);
         third.apart.push(apart(100, What::Failed(TIMEOUT), 2000));
         timeline.add(0, &third).unwrap();
         let waiting = |part: &Part| -> Vec<(u64, u64)> {
             timeline.waiting(part, |_| true).iter().map(|(age, n)| (age.0 / SECOND, *n)).collect()
         };
-        assert_eq!(waiting(timeline.part(None)), [(2, 5), (1, 10), (0, 10)]);
-        assert_eq!(waiting(&timeline.parts[1]), [(1, 10), (0, 10)]);
+        assert_eq!(waiting(timeline.part(None)), [(2, 5), (1, 7), (0, 10)]);
+        assert_eq!(waiting(&timeline.parts[1]), [(1, 7), (0, 10)]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod sarif;
 mod svg;
 mod terminal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 mod words;
 

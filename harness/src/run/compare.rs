@@ -19,6 +19,8 @@ const MOST_REPEATED: f64 = 0.34;
 const KNEE: Duration = Duration::from_millis(400);
 /// A server that takes longer to start is not restarted between rounds.
 const RESTART_AT_MOST_MS: u64 = 2_000;
+/// Blocks of the baseline beside itself that a control needs.
+const FEWEST_CONTROLS: usize = 4;
 /// Quantiles that gate where the scenario asks for it: fixed before the first block.
 const GATES: [f64; 2] = [0.5, 0.99];
 
@@ -259,7 +261,7 @@ fn conclude(
     let baseline_ns = control.first().map_or(0.0, |(base, _)| *base);
     let differences: Vec<f64> = control.iter().map(|(_, difference)| *difference).collect();
     let controls = match differences.len() {
-        0..=3 => Vec::new(),
+        0..FEWEST_CONTROLS => Vec::new(),
         _ => vec![stats::control("A/A", 0.0, &differences, stats::margin_ns(baseline_ns) / 10.0)],
     };
     let throughput: Vec<(f64, f64)> =
@@ -279,7 +281,14 @@ fn conclude(
         dropped,
         seed,
     };
-    stats::compare(&design, &pairs, &throughput, controls)
+    let mut record = stats::compare(&design, &pairs, &throughput, controls)?;
+    if !pairs.is_empty() && record.controls.is_empty() {
+        record.void.push(format!(
+            "only {} blocks of the baseline beside itself stand: without the A/A control nobody knows what the machine can tell apart",
+            differences.len()
+        ));
+    }
+    Ok(record)
 }
 
 /// The baseline's median and how far its second block is from it, of the operation sent most.

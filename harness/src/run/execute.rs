@@ -1,7 +1,7 @@
 //! How does a run go from its first step to its record?
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::path::{Component, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +12,7 @@ use super::drive::Wheel;
 use super::environment::environment;
 use super::error::RunError;
 use super::event::Event;
+use super::exit::{exit_of, unjudged};
 use super::plan::{Step, plan};
 use super::thresholds::judge;
 use super::under_load::grade_findings;
@@ -20,8 +21,7 @@ use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
 use crate::record::{
-    Accounting, Answer, CheckRecord, ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run,
-    SCHEMA_VERSION, SkipReason, ThresholdOutcome, Verdict, Warning,
+    Accounting, ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, Warning,
 };
 use crate::scenario::{FailOn, Threshold, Workload};
 use crate::units::{Nanos, Rate};
@@ -55,7 +55,7 @@ pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
     ask.dir.save(&state.run)?;
     let error = state.go(ask).err();
     state.run.interrupted = matches!(error, Some(RunError::Interrupted));
-    let code = exit_of(&state.run).and(error.as_ref().map_or(ExitCode::Ok, RunError::exit));
+    let code = exit_of(&state.run, ask.scenario).and(error.as_ref().map_or(ExitCode::Ok, RunError::exit));
     state.run.exit_code = code as u8;
     if let Some(error) = error.as_ref().filter(|e| !matches!(e, RunError::Interrupted)) {
         state.run.warnings.push(Warning::new("ended-early", state.redactor.text(&error.to_string())));
@@ -66,17 +66,15 @@ pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
 
 /// A path as a record may hold it: relative to this folder. Where people keep their files is nobody else's business.
 fn below_here(path: &str) -> Option<String> {
-    let path = Path::new(path);
-    let here = std::env::current_dir().ok();
-    let below = if path.is_absolute() { path.strip_prefix(here?).ok()? } else { path };
-    let parts = below.components().filter(|part| *part != Component::CurDir);
-    let parts: Option<Vec<&str>> = parts
-        .map(|part| match part {
-            Component::Normal(name) => name.to_str(),
-            _ => None,
-        })
-        .collect();
-    parts.map(|parts| parts.join("/"))
+    let here = std::env::current_dir().ok()?;
+    let mut whole = PathBuf::new();
+    for part in here.join(path).components() {
+        match part {
+            Component::ParentDir => _ = whole.pop(),
+            other => whole.push(other),
+        }
+    }
+    whole.strip_prefix(here).ok()?.to_str().map(str::to_owned)
 }
 
 /// A record in which nothing has been seen yet.
@@ -304,10 +302,9 @@ impl State {
         let redactor = self.redactor.clone();
         let wheel = Wheel::new(ask, workload, &redactor, &self.cpus);
         self.run.comparisons = compare(&wheel, arms, asked, workload.seed, &mut self.run.warnings)?;
-        let gate = asked.gate;
         for index in 0..self.run.comparisons.len() {
             let comparison = &self.run.comparisons[index];
-            if let (false, Some(why)) = (gate, comparison.void.first()) {
+            if let Some(why) = comparison.void.first() {
                 let text = format!(
                     "the comparison of {} with {} says nothing: {why}",
                     comparison.candidate, comparison.baseline
@@ -350,43 +347,6 @@ fn mishaps(load: &LoadRecord) -> String {
     let kinds: Vec<String> = kinds.iter().take(4).map(|(kind, count)| format!("{kind} {count}")).collect();
     let Accounting { planned, failed, timed_out, .. } = load.accounting;
     format!("{} of {planned} requests failed or timed out ({})", failed + timed_out, kinds.join(", "))
-}
-
-/// Whether checks were tried, and all of them ended on another one's failure.
-fn unjudged<'a>(mut checks: impl Iterator<Item = &'a CheckRecord> + Clone) -> bool {
-    let judged = |check: &CheckRecord| !matches!(check.verdict, Verdict::Blocked | Verdict::NotApplicable);
-    let blocked = |check: &CheckRecord| matches!(check.reason, Some(SkipReason::BlockedBy(_)));
-    !checks.clone().any(judged) && checks.any(blocked)
-}
-
-/// What everything that was seen asks of the exit code.
-fn exit_of(run: &Run) -> ExitCode {
-    let checks = run.checks.iter().map(|check| check.grade.exit(check.level, run.fail_on));
-    let thresholds = run.thresholds.iter().map(|threshold| match threshold.outcome {
-        ThresholdOutcome::Held => ExitCode::Ok,
-        ThresholdOutcome::Missed => ExitCode::Failed,
-        ThresholdOutcome::NotJudged => ExitCode::Target,
-    });
-    let comparisons = run.comparisons.iter().map(|comparison| {
-        let mut gates = comparison.quantiles.iter().filter(|q| q.gating).peekable();
-        match (gates.peek().is_some(), comparison.void.is_empty()) {
-            (false, _) => ExitCode::Ok,
-            (true, false) => ExitCode::Target,
-            (true, true) if gates.any(|q| q.answer == Answer::Different && q.difference_ns > 0.0) => ExitCode::Failed,
-            (true, true) => ExitCode::Ok,
-        }
-    });
-    // A server that answers nothing that makes sense has not passed.
-    let silent = run.topologies.iter().map(|topology| {
-        let own = run.checks.iter().filter(|check| check.topology == topology.name);
-        if unjudged(own) { ExitCode::Target } else { ExitCode::Ok }
-    });
-    // A load of which nothing came back has not passed either, unless a threshold has judged just that.
-    let judged = run.thresholds.iter().any(|threshold| threshold.outcome != ThresholdOutcome::NotJudged);
-    let unanswered =
-        run.loads.iter().filter(|load| load.accounting.planned > 0 && load.accounting.completed == 0 && !judged);
-    let unanswered = unanswered.map(|_| ExitCode::Target);
-    checks.chain(silent).chain(unanswered).chain(thresholds).chain(comparisons).fold(ExitCode::Ok, ExitCode::and)
 }
 
 /// What an examination asked of its target, in a sentence.

@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod event;
 mod execute;
+mod exit;
 mod plan;
 mod preflight;
 mod schedule;

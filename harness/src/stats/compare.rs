@@ -18,6 +18,8 @@ const MARGIN_SHARE: f64 = 0.05;
 const MARGIN_NS: f64 = 50_000.0;
 /// The quantiles that are compared.
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+/// Share of failed requests of an arm above which its response times are those of another load.
+const MOST_FAILED: f64 = 0.01;
 /// More dropped pairs than this share void a comparison.
 const MOST_DROPPED: f64 = 0.2;
 
@@ -263,6 +265,25 @@ fn voids(design: &Design, pairs: &[Pair], quantiles: &[QuantileRecord]) -> Vec<S
     if pairs.is_empty() {
         void.push("no pair was left to compare".to_owned());
         return void;
+    }
+    if design.rate_per_s <= 0.0 {
+        void.push(
+            "the slowest deployment answered nothing at full speed, so there was no rate to compare at".to_owned(),
+        );
+    }
+    for (name, arm) in [
+        (&design.baseline, (|pair| &pair.baseline) as fn(&Pair) -> &Block),
+        (&design.candidate, |pair| &pair.candidate),
+    ] {
+        let failed = pairs.iter().map(|pair| arm(pair).failed).sum::<u64>() as f64;
+        let answered =
+            pairs.iter().flat_map(|pair| arm(pair).responses.values()).map(Histogram::len).sum::<u64>() as f64;
+        if failed > (failed + answered) * MOST_FAILED {
+            void.push(format!(
+                "{:.1} % of the requests failed in {name}: how fast the others were says little of it",
+                failed / (failed + answered) * 100.0
+            ));
+        }
     }
     let planned = pairs.len() + design.dropped.len();
     if design.dropped.len() as f64 > planned as f64 * MOST_DROPPED {

@@ -291,6 +291,18 @@ fn too_many_dropped_pairs_or_none_left_void_the_comparison() {
 }
 
 #[test]
+fn failures_or_no_rate_at_all_void_the_comparison() {
+    let mut failing = pairs(0);
+    failing.iter_mut().for_each(|p| p.candidate.failed = 800);
+    let void = compare(&design(0), &failing, &[], Vec::new()).unwrap().void;
+    assert!(void.len() == 1 && void[0].contains("28.4 % of the requests failed in nginx"), "{void:?}");
+    failing.iter_mut().for_each(|p| p.candidate.failed = 10);
+    assert!(compare(&design(0), &failing, &[], Vec::new()).unwrap().void.is_empty(), "a few are a doubt");
+    let still = Design { rate_per_s: 0.0, ..design(0) };
+    assert!(compare(&still, &pairs(0), &[], Vec::new()).unwrap().void[0].contains("no rate"));
+}
+
+#[test]
 fn lag_that_differs_between_the_arms_voids_what_it_could_explain() {
     let mut uneven = pairs(120_000);
     uneven.iter_mut().for_each(|p| p.candidate.lag_p50_ns = 30_000);

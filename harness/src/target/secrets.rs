@@ -4,13 +4,17 @@ use super::profile::{ClientEntry, SigningKey, User};
 use super::server::Target;
 use super::template::environment;
 
-/// What the command line says of the profile's user: whoever repeats a finding has to say it too.
+/// What the command line says of the profile's users: whoever repeats a finding has to say it too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Who logs in.
     pub login: bool,
     /// The password.
     pub password: bool,
+    /// Who the second user is.
+    pub second_login: bool,
+    /// The second user's password.
+    pub second_password: bool,
 }
 
 /// A secret of the profile and how a shell is told of it.

@@ -13,9 +13,23 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 
+use crate::servers::{assay, said};
+
 const KEY: &[u8] = b"a-secret-that-is-long-enough-for-hs256";
 const LOGIN: &str = "/api/token/";
 pub const PASSWORD: &str = "correct-horse-9";
+
+/// The exit code of `check --only ...` by a profile against a twisted server, and words that it says.
+#[track_caller]
+pub fn check(profile: &str, twist: Twist, only: &[&str], code: i32, says: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Twisted::start(twist);
+    let fixed = ["check", "--target", &server.url, "--profile", profile];
+    let only: Vec<&str> = only.iter().flat_map(|id| ["--only", *id]).collect();
+    let output = assay(folder.path(), &[&fixed[..], &only].concat());
+    assert_eq!(output.status.code(), Some(code), "{twist:?} {only:?}\n{}", said(&output));
+    assert!(said(&output).contains(says), "{twist:?}: expected `{says}` in\n{}", said(&output));
+}
 
 /// What a server does otherwise than its neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -100,10 +100,17 @@ impl Forge {
             command.push_str(&format!(" {name}=\"${name}\""));
             takes.push((name, "what the profile takes from it".to_owned()));
         }
-        let user = profile.user.as_ref().map(|user| user.login.as_str()).unwrap_or_default();
-        if profile.asked.password {
-            command.push_str(" ASSAY_PASSWORD=\"$PASSWORD\"");
-            takes.push(("PASSWORD".to_owned(), format!("the password of {user}")));
+        let asked = profile.asked;
+        let users = [
+            (&profile.user, "--user", "PASSWORD", asked.login, asked.password),
+            (&profile.second_user, "--second-user", "SECOND_PASSWORD", asked.second_login, asked.second_password),
+        ];
+        let users = users.map(|(user, flag, variable, login, password)| {
+            (user.as_ref().map(|user| user.login.as_str()).unwrap_or_default(), flag, variable, login, password)
+        });
+        for (user, _, variable, _, _) in users.iter().filter(|(.., password)| *password) {
+            command.push_str(&format!(" ASSAY_{variable}=\"${variable}\""));
+            takes.push(((*variable).to_owned(), format!("the password of {user}")));
         }
         let before = format!("{command} assay forge ").trim_start().to_owned();
         let source = if profile.source.is_empty() { &profile.name } else { &profile.source };
@@ -112,9 +119,7 @@ impl Forge {
         say("--target", &target.endpoint.url());
         say("--profile", source);
         profile.variant.iter().for_each(|variant| say("--variant", variant));
-        if profile.asked.login {
-            say("--user", user);
-        }
+        users.iter().filter(|(_, _, _, login, _)| *login).for_each(|(user, flag, ..)| say(flag, user));
         target.admin.iter().for_each(|admin| say("--admin", &admin.url()));
         if !target.endpoint.is_loopback() {
             say("--allow-remote", &target.endpoint.host);

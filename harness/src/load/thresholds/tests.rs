@@ -113,6 +113,10 @@ fn shares_counts_and_rates_are_spans_too_where_something_is_open() {
     check(&all, "skipped.ratio < 4%", "missed at");
     check(&all, "skipped.count <= 5", "held at 5");
     check(&Evidence { counts: Accounting::default(), ..counts() }, "failed.ratio < 1%", "open: nothing");
+    let nothing = Evidence { counts: Accounting::default(), ..counts() };
+    check(&nothing, "failed.count < 1", "open: nothing");
+    check(&nothing, "timed-out.rate < 1/s", "open: nothing");
+    check(&nothing, "completed.count > 0", "missed at 0");
     check(&Evidence { seconds: 0.0, ..counts() }, "completed.rate > 1/s", "open: no time");
 }
 

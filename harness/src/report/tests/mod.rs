@@ -1,7 +1,7 @@
 //! Does every renderer say what the record says, and nothing that a browser, a CI server or a spreadsheet chokes on?
 
 mod browser;
-mod sample;
+pub(crate) mod sample;
 
 use super::*;
 use crate::record::{Grade, Run};
@@ -121,7 +121,7 @@ fn sarif_has_a_rule_and_a_place_for_every_result() {
         let kind = result["kind"].as_str().unwrap();
         assert!(kind == "fail" || result["level"] == "none", "only failures carry a level: {result}");
         let place = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
-        assert_eq!(place, "bare-vs-proxy.yaml");
+        assert_eq!(place, "scenarios/bare-vs-proxy.yaml");
         assert!(fingerprints.insert(result["partialFingerprints"]["assayFinding/v1"].as_str().unwrap()));
         assert!(!result["message"]["text"].as_str().unwrap().is_empty());
     }
