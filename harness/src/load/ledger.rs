@@ -413,6 +413,7 @@ impl<'a> Ledger<'a> {
                             }
                             (None, None) => {}
                         }
+                        self.sessions.renewed(at as usize);
                         self.watch_end(at);
                         self.mark(flight, script.role, claims, now);
                     }

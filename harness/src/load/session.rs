@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pub walked: bool,
     /// Its refresh token is used up without a successor, or it was revoked: a login has to replace it.
     pub ended: bool,
+    /// It stands among those that have had a refresh token.
+    renewable: bool,
     /// The drive in which the access token was first presented.
     presented: u32,
     plain: bool,
@@ -182,6 +184,8 @@ pub(crate) struct Sessions {
     pub expired: Vec<Vec<u8>>,
     /// Tokens that were revoked before the load, for the share that is sent on purpose.
     pub revoked: Vec<Vec<u8>>,
+    /// Those that have had a refresh token. Of many sessions that we signed few may: a look at neighbours would miss them.
+    renewable: Vec<u32>,
     reuse: Reuse,
     seed: u64,
     /// Number of this drive, for the distinct-token ratio.
@@ -200,8 +204,21 @@ pub(crate) struct Sessions {
 const LOOKED_AT: usize = 64;
 
 impl Sessions {
-    pub fn new(list: Vec<Session>, reuse: Reuse, seed: u64, drive: u32) -> Sessions {
-        Sessions { list, reuse, seed, drive, ..Sessions::default() }
+    pub fn new(mut list: Vec<Session>, reuse: Reuse, seed: u64, drive: u32) -> Sessions {
+        list.iter_mut().for_each(|session| session.renewable = false);
+        let renewable = Vec::with_capacity(list.len());
+        let mut sessions = Sessions { list, renewable, reuse, seed, drive, ..Sessions::default() };
+        (0..sessions.list.len()).for_each(|at| sessions.renewed(at));
+        sessions
+    }
+
+    /// The session has got tokens: it can be found by its refresh token from here on.
+    pub fn renewed(&mut self, at: usize) {
+        let Some(session) = self.list.get_mut(at) else { return };
+        if !session.renewable && !session.refresh.is_empty() {
+            session.renewable = true;
+            self.renewable.push(at as u32);
+        }
     }
 
     /// With tokens that are sent although they have ended or were revoked.
@@ -211,7 +228,8 @@ impl Sessions {
 
     /// The session that arrival `n` uses, or none if all that were looked at are taken.
     pub fn pick(&mut self, role: Role, uses: TokenUse, n: u64, now: Nanos) -> Option<usize> {
-        let len = self.list.len();
+        let presents = role == Role::Present && uses == TokenUse::Access;
+        let len = if presents { self.list.len() } else { self.renewable.len() };
         if len == 0 {
             return None;
         }
@@ -227,11 +245,12 @@ impl Sessions {
         };
         let mut stale = None;
         for step in 0..len.min(LOOKED_AT) {
-            let at = (from + step) % len;
+            let place = (from + step) % len;
+            let at = if presents { place } else { self.renewable[place] as usize };
             let session = &self.list[at];
-            let usable = match (role, uses) {
-                (Role::Present, TokenUse::Access) => !session.access.is_empty() && !session.ended && !session.walked,
-                _ => !session.refresh.is_empty() && !session.ended && !session.locked && !session.walked,
+            let usable = match presents {
+                true => !session.access.is_empty() && !session.ended && !session.walked,
+                false => !session.refresh.is_empty() && !session.ended && !session.locked && !session.walked,
             };
             if !usable {
                 continue;
@@ -241,7 +260,7 @@ impl Sessions {
                 continue;
             }
             if once {
-                self.advance_once(at);
+                self.advance_once(place, len);
             }
             return Some(at);
         }
@@ -249,9 +268,9 @@ impl Sessions {
         stale
     }
 
-    fn advance_once(&mut self, used: usize) {
+    fn advance_once(&mut self, used: usize, of: usize) {
         self.next_once = used + 1;
-        if self.next_once >= self.list.len() {
+        if self.next_once >= of {
             self.next_once = 0;
             self.rounds += 1;
         }
@@ -290,7 +309,7 @@ impl Sessions {
         }
     }
 
-    /// Where the tokens of a new login go: in place of an ended session if there is one near, else of another.
+    /// Where the tokens of a new login go: one session after the other, but none whose refresh is on its way.
     pub fn place_for_issued(&mut self) -> Option<usize> {
         let len = self.list.len();
         for step in 0..len.min(LOOKED_AT) {
@@ -359,6 +378,24 @@ mod tests {
         sessions.list[at].renew(&next, None, &[], None, AT_ONCE);
         assert_eq!(sessions.list[at].refresh, b"s");
         assert!(sessions.pick(Role::Refresh, TokenUse::Refresh, 2, Nanos(1)).is_some());
+    }
+
+    #[test]
+    fn the_few_that_can_be_refreshed_are_found_among_many() {
+        let mut sessions = sessions(20_000, Reuse::Uniform);
+        let few = [3, 11_111, 19_999];
+        sessions.list.iter_mut().for_each(|session| session.refresh.clear());
+        few.iter().for_each(|at| sessions.list[*at].refresh.push(b'r'));
+        let mut sessions = Sessions::new(sessions.list, Reuse::Uniform, 42, 1);
+        let mut picked = std::collections::BTreeSet::new();
+        for n in 0..100 {
+            picked.extend(sessions.pick(Role::Refresh, TokenUse::Refresh, n, Nanos(1)));
+        }
+        assert_eq!(Vec::from_iter(picked), few);
+        // A login brings one more.
+        sessions.list[7].refresh.push(b'r');
+        sessions.renewed(7);
+        assert!((0..100).any(|n| sessions.pick(Role::Revoke, TokenUse::Refresh, n, Nanos(1)) == Some(7)));
     }
 
     #[test]

@@ -98,12 +98,13 @@ pub(super) fn compare(
         .collect()
 }
 
-/// What the slowest arm gives at full speed, per second.
+/// What the slowest arm gives at full speed, in arrivals per second.
 fn knee(wheel: &Wheel<'_>, arms: &mut Arms, order: &[usize], plan: &Design) -> Result<f64, RunError> {
     let mut slowest = f64::INFINITY;
     for index in order {
         let turn = Turn { duration: Some(KNEE), ..full_speed(plan) };
-        slowest = slowest.min(speed(&wheel.drive(&mut arms.list[*index], turn)?));
+        let driven = wheel.drive(&mut arms.list[*index], turn)?;
+        slowest = slowest.min(speed(&driven) / wheel.workload.requests_per_arrival());
     }
     Ok(slowest)
 }

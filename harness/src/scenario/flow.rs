@@ -101,6 +101,16 @@ mod tests {
     }
 
     #[test]
+    fn an_arrival_brings_as_many_requests_as_its_flow_has_steps() {
+        let of = |flow: serde_json::Value| {
+            let text = serde_json::json!({"arrival": {"open": {"rate": "10/s"}}, "mix": {"access": 9, "issue": 1}, "flow": flow});
+            serde_json::from_value::<crate::scenario::Workload>(text).unwrap().requests_per_arrival()
+        };
+        assert_eq!(of(serde_json::json!([])), 1.0);
+        assert_eq!(of(serde_json::json!(["issue", {"verify": 20}, {"pause": "100ms"}, "refresh"])), 22.0);
+    }
+
+    #[test]
     fn steps_are_operations_times_and_pauses() {
         assert_eq!(said("[issue, {verify: 20}, {pause: 100ms}, refresh]", ""), "");
         let read = |json: serde_json::Value| serde_json::from_value::<FlowStep>(json).unwrap().read().unwrap();

@@ -272,6 +272,15 @@ impl Workload {
         self.flow.iter().find_map(operation).is_some_and(|word| word == "issue")
     }
 
+    /// How many requests an arrival brings: more than one where it walks through a flow.
+    pub fn requests_per_arrival(&self) -> f64 {
+        let times = |step: &FlowStep| match step.read() {
+            Ok(Walked::Operation { times, .. }) => f64::from(times),
+            _ => 0.0,
+        };
+        if self.flow.is_empty() { 1.0 } else { self.flow.iter().map(times).sum::<f64>().max(1.0) }
+    }
+
     /// The steps of a flow in words: `issue > verify x20 > pause 100ms > refresh`.
     pub fn flow_words(&self) -> Option<String> {
         let word = |step: &FlowStep| match step.read() {

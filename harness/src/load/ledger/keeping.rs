@@ -61,6 +61,7 @@ impl Ledger<'_> {
                 (Some((issued, when)), Some(session)) => {
                     let claims = Session::claims(&issued);
                     session.renew(&issued, claims, &self.shared.others, self.shared.lifetime_s, when);
+                    self.sessions.renewed(at as usize);
                     self.watch_end(at);
                     self.rings.session_is_free();
                 }
