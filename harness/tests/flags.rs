@@ -129,3 +129,27 @@ fn help_is_found_where_people_look_and_tells_the_defaults() {
     assert!(!process.contains(env!("CARGO_PKG_VERSION")), "{process}");
     assert!(links.lines().any(|line| line.contains("ready-within") && line.contains("30s")), "{links}");
 }
+
+#[test]
+fn what_a_profile_names_and_is_not_there_is_a_mistake_of_usage() {
+    let server = Served::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    for (more, told) in [
+        ("keys: {sign: {file: nokey.pem}}", "expected a key file"),
+        ("keys: {sign: {secret: '${env:ASSAY_TEST_UNSET}'}}", "ASSAY_TEST_UNSET"),
+        ("user: {login: alice, password: '${env:ASSAY_TEST_UNSET}'}", "export ASSAY_TEST_UNSET="),
+    ] {
+        let profile = folder.path().join("mine.yaml");
+        std::fs::write(&profile, format!("schema: 1\nname: mine\nextends: reference\n{more}\n")).expect("written");
+        let profile = profile.to_str().expect("text");
+        let said = assay(&["check", "--target", &server.url, "--profile", profile, "--only", "sig-alg-none"]);
+        assert!(said.code == 2 && said.err.contains(told), "{more}: {} {}", said.code, said.err);
+    }
+}
+
+#[test]
+fn init_knows_before_it_asks_that_it_cannot_write() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let said = assay(&["init", "http://127.0.0.1:9", "--out", file.path().to_str().expect("text")]);
+    assert!(said.code == 2 && said.err.contains("hint: `--out` names another folder"), "{} {}", said.code, said.err);
+}

@@ -70,17 +70,27 @@ impl Drop for Place {
     }
 }
 
-/// A connection that ends with an error once nothing has gone over it for `idle`.
+/// How long after its last byte a peer that is still sending is listened to at the end, and how long at most.
+const STILL_SENDING: Duration = Duration::from_millis(300);
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection that ends with an error once nothing has gone over it for `idle`, and that is closed in stages (RFC 9112 section 9.6):
+/// where a peer is still sending, as with a body that was refused, a close at once would be a reset, and that could cost it the answer.
 struct Lively<S> {
     stream: S,
     idle: Duration,
     last: Instant,
+    /// When bytes last came.
+    heard: Instant,
+    /// When our side of it was closed.
+    closed: Option<Instant>,
     check: Pin<Box<Sleep>>,
 }
 
 impl<S> Lively<S> {
     fn new(stream: S, idle: Duration) -> Self {
-        Self { stream, idle, last: Instant::now(), check: Box::pin(tokio::time::sleep(idle)) }
+        let now = Instant::now();
+        Self { stream, idle, last: now, heard: now, closed: None, check: Box::pin(tokio::time::sleep(idle)) }
     }
 
     /// What came of an attempt, or the end of patience.
@@ -103,12 +113,43 @@ impl<S> Lively<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Lively<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, into);
-        self.judged(outcome, context)
+        let outcome = self.judged(outcome, context);
+        if into.filled().len() > before {
+            self.heard = self.last;
+        }
+        outcome
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Lively<S> {
+impl<S: AsyncRead + Unpin> Lively<S> {
+    /// Takes what still comes and throws it away, until the peer has closed too, has fallen silent, or has gone on for too long.
+    fn poll_linger(&mut self, closed: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let mut place = [0; 8192];
+        loop {
+            let mut into = ReadBuf::new(&mut place);
+            match Pin::new(&mut self.stream).poll_read(context, &mut into) {
+                Poll::Ready(Ok(())) if !into.filled().is_empty() => self.heard = Instant::now(),
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let over = (self.heard + STILL_SENDING).min(closed + LINGER);
+                    if Instant::now() >= over {
+                        return Poll::Ready(());
+                    }
+                    self.check.as_mut().reset(over);
+                    // Woken by bytes or by the timer; the loop looks again where it has run out meanwhile.
+                    ready!(self.check.as_mut().poll(context));
+                }
+            }
+            if self.heard >= closed + LINGER {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lively<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.judged(outcome, context)
@@ -136,8 +177,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lively<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = ready!(Pin::new(&mut self.stream).poll_shutdown(context));
-        Poll::Ready(outcome)
+        let closed = match self.closed {
+            Some(closed) => closed,
+            None => {
+                ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+                *self.closed.insert(Instant::now())
+            }
+        };
+        self.poll_linger(closed, context).map(Ok)
     }
 }
 
@@ -314,6 +361,31 @@ mod tests {
         lively.read_to_end(&mut read).await.unwrap();
         writer.await.unwrap();
         assert_eq!(read.len(), 12);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_still_sending_is_listened_to_before_the_end_and_one_that_is_silent_is_not() {
+        let (mut peer, ours) = duplex(64);
+        let closing = tokio::spawn(async move {
+            let mut lively = Lively::new(ours, SHORT);
+            lively.read_exact(&mut [0; 10]).await.unwrap();
+            let from = Instant::now();
+            lively.shutdown().await.unwrap();
+            from.elapsed()
+        });
+        for _ in 0..5 {
+            peer.write_all(&[0; 200]).await.unwrap();
+            tokio::time::sleep(SHORT).await;
+        }
+        assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0, "our side is closed");
+        drop(peer);
+        assert!(closing.await.unwrap() >= SHORT * 3);
+        let (_silent, ours) = duplex(64);
+        let mut lively = Lively::new(ours, SHORT);
+        lively.heard -= STILL_SENDING;
+        let from = Instant::now();
+        lively.shutdown().await.unwrap();
+        assert!(from.elapsed() < STILL_SENDING);
     }
 
     #[test]

@@ -110,6 +110,9 @@ pub fn run(args: &Args, global: &Global) -> Done {
         tls: tls(args)?,
         allow_remote: global.allow_remote.clone(),
     };
+    std::fs::create_dir_all(&args.out).map_err(|why| {
+        Failure::usage(format_args!("--out {}: {why}; hint: `--out` names another folder", args.out.display()))
+    })?;
     // A name that is given is known to be free before anything is sent.
     if let Some(name) = &args.name {
         free(args, name)?;
@@ -210,7 +213,6 @@ fn free(args: &Args, name: &str) -> Result<(), Failure> {
 
 fn write(args: &Args, draft: &Draft) -> Result<[PathBuf; 2], Failure> {
     let failed = |path: &Path, why: std::io::Error| Failure::usage(format_args!("{}: {why}", path.display()));
-    std::fs::create_dir_all(&args.out).map_err(|why| failed(&args.out, why))?;
     let [profile, scenario] = files(args, &draft.name);
     private(&profile, &draft.profile).map_err(|why| failed(&profile, why))?;
     std::fs::write(&scenario, &draft.scenario).map_err(|why| failed(&scenario, why))?;

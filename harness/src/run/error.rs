@@ -4,7 +4,7 @@ use crate::launch::LaunchError;
 use crate::load::LoadError;
 use crate::record::{ExitCode, StoreError};
 use crate::stats::HistogramError;
-use crate::target::TargetError;
+use crate::target::{TargetError, TemplateError};
 use crate::wire::WireError;
 
 /// Why a run ended before its last step.
@@ -111,7 +111,13 @@ impl RunError {
     }
 }
 
-/// Whether an address was refused before anything was sent.
+/// Whether it is a mistake of the user's: an address that was refused before anything was sent, a key that is not where the profile
+/// says, a variable that is not set.
 fn refused(error: &TargetError) -> bool {
-    matches!(error, TargetError::Address(WireError::Address { .. } | WireError::NotAllowed { .. }))
+    matches!(
+        error,
+        TargetError::Address(WireError::Address { .. } | WireError::NotAllowed { .. })
+            | TargetError::Key(_)
+            | TargetError::Template { source: TemplateError::Environment(_), .. }
+    )
 }

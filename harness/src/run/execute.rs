@@ -197,6 +197,12 @@ impl State {
 
     fn examine(&mut self, ask: &Ask<'_>, arms: &[&Armed]) -> Result<(), RunError> {
         let Some(selection) = &self.selection else { return Ok(()) };
+        for arm in arms {
+            // What the profile names and is not there is a mistake of the user's, and no doubt about the target.
+            let named = arm.target.user().and(arm.target.second_user()).map(drop);
+            let keys = arm.target.signing_key().and(arm.target.verify_key()).map(drop);
+            named.and(keys).map_err(RunError::target(&arm.name))?;
+        }
         let redactor = &self.redactor;
         let one = |arm: &Armed| {
             let told = |event: conformance::Event| (ask.listen)(Event::Check { topology: &arm.name, event });

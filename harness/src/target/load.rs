@@ -39,7 +39,7 @@ pub(super) fn find(name_or_path: &str, base_dir: &Path) -> Result<Arc<Source>, D
         let names: Vec<&str> = builtins().iter().map(|b| b.name).collect();
         let mut diagnostic = Diagnostic::new(format!("there is no profile `{name_or_path}`"));
         diagnostic.hint = suggestion(name_or_path, &names)
-            .map(|hint| format!("{hint} A file is given with its ending, as `my-server.yaml`"));
+            .map(|hint| format!("{hint}; a file is given with its ending, as `my-server.yaml`"));
         return Err(diagnostic.into());
     }
     read(&path)

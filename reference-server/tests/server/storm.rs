@@ -242,3 +242,22 @@ async fn a_request_names_its_host_once_and_a_broken_body_is_the_caller_s_fault()
         assert_eq!(&answer[9..], status.as_bytes(), "{request:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_still_sending_a_body_that_was_refused_gets_the_answer_and_no_reset() {
+    let process = Process::start(&[]);
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(process.address()).await.unwrap();
+        let head =
+            "POST /api/token/ HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 1048576\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // In parts, so that the server has long answered when the last ones come.
+        for part in 0..16 {
+            stream.write_all(&[b'a'; 65_536]).await.unwrap_or_else(|error| panic!("part {part}: {error}"));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
+    }
+}
