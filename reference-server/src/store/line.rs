@@ -1,7 +1,7 @@
-//! How is the connection to a store's server kept? It is made when it is needed, once for all who wait; a failure is remembered for a
-//! moment, so that nobody queues for a server that is away.
+//! How are the connections to a store's server kept? Each is made when it is needed, once for all who wait; a failure is remembered for
+//! a moment, by all lines to that server, so that nobody queues for one that is away; the first success ends the memory for all.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -25,10 +25,43 @@ pub(super) trait Dial: Sync {
     fn is_open(peer: &Self::Peer) -> bool;
 }
 
+/// What the attempts of all lines to one server have told.
 #[derive(Debug, Default)]
-struct Attempts {
-    made: u64,
+struct Told {
     failed: Option<(Instant, StoreError)>,
+    answered: Option<Instant>,
+}
+
+/// Is a store's server there? Shared by the lines to it.
+#[derive(Debug, Default)]
+struct Presence(RwLock<Told>);
+
+impl Presence {
+    /// The failure of a moment ago.
+    fn absent(&self) -> Option<StoreError> {
+        let told = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        told.failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE).map(|(_, why)| why.clone())
+    }
+
+    fn answered(&self) {
+        let mut told = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        told.answered = Some(Instant::now());
+        if told.failed.take().is_some() {
+            tracing::warn!("the token store answers again");
+        }
+    }
+
+    /// An attempt that began at `begun` has failed. It says nothing where another has succeeded since.
+    fn failed(&self, begun: Instant, error: &StoreError) {
+        let mut told = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if told.answered.is_some_and(|at| at > begun) {
+            return;
+        }
+        if told.failed.is_none() {
+            tracing::warn!(%error, "the token store is away");
+        }
+        told.failed = Some((Instant::now(), error.clone()));
+    }
 }
 
 /// At most one connection at a time.
@@ -36,12 +69,18 @@ struct Attempts {
 pub(super) struct Line<P> {
     /// The connection with the number of the attempt that made it.
     open: RwLock<Option<(u64, P)>>,
-    attempts: Mutex<Attempts>,
+    /// Attempts that succeeded; locked while one is under way.
+    made: Mutex<u64>,
+    presence: Arc<Presence>,
 }
 
-impl<P> Default for Line<P> {
-    fn default() -> Self {
-        Self { open: RwLock::new(None), attempts: Mutex::default() }
+impl<P> Line<P> {
+    /// So many lines to one server.
+    pub(super) fn several(count: usize) -> Vec<Self> {
+        let presence = Arc::<Presence>::default();
+        (0..count)
+            .map(|_| Self { open: RwLock::new(None), made: Mutex::default(), presence: Arc::clone(&presence) })
+            .collect()
     }
 }
 
@@ -56,33 +95,28 @@ impl<P: Clone + Send + Sync> Line<P> {
         if let Some(found) = self.current::<D>() {
             return Ok(found);
         }
-        let mut attempts = self.attempts.lock().await;
+        let mut made = self.made.lock().await;
         // Another may have made it in the meantime.
         if let Some(found) = self.current::<D>() {
             return Ok(found);
         }
-        if let Some((at, why)) = attempts.failed.as_ref().filter(|(at, _)| at.elapsed() < PAUSE) {
-            tracing::trace!(since = ?at.elapsed(), "the store was away a moment ago");
-            return Err(why.clone());
+        if let Some(why) = self.presence.absent() {
+            return Err(why);
         }
-        let made = match tokio::time::timeout(DEADLINE, dial.dial()).await {
-            Ok(made) => made,
+        let begun = Instant::now();
+        let dialled = match tokio::time::timeout(DEADLINE, dial.dial()).await {
+            Ok(dialled) => dialled,
             Err(_) => Err(StoreError("no connection within two seconds".to_owned())),
         };
-        match made {
+        match dialled {
             Ok(peer) => {
-                if attempts.failed.take().is_some() {
-                    tracing::warn!("the token store answers again");
-                }
-                attempts.made += 1;
-                *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some((attempts.made, peer.clone()));
-                Ok((attempts.made, peer))
+                self.presence.answered();
+                *made += 1;
+                *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some((*made, peer.clone()));
+                Ok((*made, peer))
             }
             Err(error) => {
-                if attempts.failed.is_none() {
-                    tracing::warn!(%error, "the token store is away");
-                }
-                attempts.failed = Some((Instant::now(), error.clone()));
+                self.presence.failed(begun, &error);
                 Err(error)
             }
         }
@@ -123,7 +157,8 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_wait_share_one_connection_and_only_its_own_loss_ends_it() {
-        let (line, dial) = (Line::default(), Counting::default());
+        let (lines, dial) = (Line::several(1), Counting::default());
+        let line = &lines[0];
         let (a, b, c) = tokio::join!(line.get(&dial), line.get(&dial), line.get(&dial));
         assert_eq!((a.unwrap(), b.unwrap(), c.unwrap()), ((1, 0), (1, 0), (1, 0)));
         line.lost(1);
@@ -135,7 +170,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_answers_for_a_moment_and_then_it_is_tried_again() {
-        let (line, dial) = (Line::default(), Counting::default());
+        let (lines, dial) = (Line::several(1), Counting::default());
+        let line = &lines[0];
         dial.away.store(true, Ordering::Relaxed);
         for _ in 0..50 {
             assert!(line.get(&dial).await.is_err());
@@ -145,5 +181,26 @@ mod tests {
         dial.away.store(false, Ordering::Relaxed);
         tokio::time::sleep(PAUSE).await;
         assert!(line.get(&dial).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_one_line_finds_all_lines_to_that_server_know() {
+        let dial = Counting::default();
+        let lines = Line::several(3);
+        dial.away.store(true, Ordering::Relaxed);
+        for line in &lines {
+            assert!(line.get(&dial).await.is_err());
+        }
+        // One attempt answers for all three; a stalled machine may make it another.
+        assert!(dial.dialled.load(Ordering::Relaxed) < 3);
+        dial.away.store(false, Ordering::Relaxed);
+        tokio::time::sleep(PAUSE).await;
+        for line in &lines {
+            assert!(line.get(&dial).await.is_ok(), "it is back for one, so it is back for all");
+        }
+        // An attempt from before that ends late is no news.
+        lines[0].presence.failed(Instant::now().checked_sub(PAUSE * 2).unwrap(), &StoreError("late".to_owned()));
+        lines[1].lost(1);
+        assert!(lines[1].get(&dial).await.is_ok());
     }
 }

@@ -177,7 +177,7 @@ impl Postgres {
         }
         Ok(Self {
             door: Door { config, url: url.clone(), migrated: OnceCell::new() },
-            lines: (0..LINES).map(|_| Line::default()).collect(),
+            lines: Line::several(LINES),
             next: AtomicUsize::new(0),
             places: Semaphore::new(QUEUE),
         })

@@ -61,7 +61,7 @@ struct Peer {
 /// The store of one Redis database.
 pub(crate) struct Redis {
     door: Door,
-    lines: [Line<Peer>; LINES],
+    lines: Vec<Line<Peer>>,
     next: AtomicUsize,
     script: Script,
     places: Semaphore,
@@ -186,7 +186,7 @@ impl Redis {
         let client = library.as_str().into_connection_info().and_then(Client::open).map_err(unreadable)?;
         Ok(Self {
             door: Door { client, url: url.clone(), relaxed, contents: Mutex::default(), doubts: Mutex::default() },
-            lines: Default::default(),
+            lines: Line::several(LINES),
             next: AtomicUsize::new(0),
             script: Script::new(include_str!("redis/store.lua")),
             places: Semaphore::new(QUEUE),
