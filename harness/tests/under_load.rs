@@ -10,7 +10,11 @@ use servers::{Serve, assay, said};
 /// A load of a few seconds against `assay serve` with these arguments: the record, and the exit code.
 fn driven(arguments: &[&str], load: &Value) -> (Value, Option<i32>, String) {
     let serve = [&["--hash", "none"], arguments].concat();
-    let server = Serve::start(&serve);
+    driven_at(&Serve::start(&serve), arguments, load)
+}
+
+/// The same against a server that is up.
+fn driven_at(server: &Serve, arguments: &[&str], load: &Value) -> (Value, Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let variant = arguments.iter().find_map(|a| a.strip_prefix("--alg=")).map(str::to_lowercase);
     let scenario = json!({
@@ -89,6 +93,27 @@ fn what_must_be_refused_is_found_to_be_accepted() {
         scope.spawn(|| shows("ignore-exp", &[], "time-exp-rejected"));
         scope.spawn(|| shows("skip-verify", &[], "sig-tamper"));
     });
+}
+
+/// A load that is spared logins must not get ours: each would be a password hash in the times of everybody.
+#[test]
+fn a_load_without_logins_gets_none_from_the_control_either_and_is_still_examined() {
+    let mut load = load("4s");
+    load["mix"] = json!({"refresh": 3, "access": 7});
+    let flaw = ["--flaw", "rotate-without-revoke"];
+    let server = Serve::start(&[&["--hash", "none"][..], &flaw].concat());
+    let (record, code, text) = driven_at(&server, &flaw, &load);
+    let controls = &record["loads"][0]["controls"];
+    assert_eq!(code, Some(1), "{text}");
+    assert!(found(&record).iter().any(|(check, _)| check == "refresh-old-rejected"), "{text}");
+    assert!(controls["left_out"].to_string().contains("logins at the same instant"), "{controls}");
+    assert!(text.contains("not tried: logins at the same instant"), "{text}");
+    assert_eq!(controls["kinds"].as_object().map(serde_json::Map::len), Some(7), "{controls}");
+    let metrics = reqwest::blocking::get(format!("{}/metrics", server.url)).and_then(|reply| reply.text());
+    let metrics = metrics.expect("the server's own count");
+    let logins = metrics.lines().find_map(|line| line.strip_prefix("reference_server_hashed_total "));
+    // The load's 40 sessions, the control's two users, and three turns of five: all before the load.
+    assert_eq!(logins, Some("57"), "{metrics}");
 }
 
 #[test]

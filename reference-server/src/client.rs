@@ -98,7 +98,7 @@ impl Clients {
     }
 
     /// The client that sends the request: by HTTP Basic, by fields of the form, or by its mere id where it is public.
-    pub(crate) fn sender(&self, headers: &HeaderMap, fields: &Fields) -> Result<&Client, NoClient> {
+    pub(crate) fn sender(&self, headers: &HeaderMap, fields: &Fields<'_>) -> Result<&Client, NoClient> {
         let basic = basic(headers)?;
         // A parameter without a value is one that was left out (RFC 6749 section 3.2).
         let given = |name| fields.text(name).filter(|value| !value.is_empty()).map(str::to_owned);

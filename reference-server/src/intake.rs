@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use serde_json::Value;
 
-use crate::body::{Fields, fields_of, read};
+use crate::body::{Fields, fields_of, form_of, is_form, read};
 use crate::flaws::FlawId as F;
 use crate::reply;
 use crate::state::State;
@@ -14,8 +14,27 @@ use crate::state::State;
 /// Sixteen mebibytes for a server that has no limit.
 const NO_LIMIT: usize = 16 << 20;
 
-/// The fields of a request's body, or the answer that says what is wrong with it.
-pub(crate) async fn body(state: &State, request: Request) -> Result<Fields, Box<Response>> {
+/// A request whose body has come.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) headers: HeaderMap,
+    bytes: Bytes,
+}
+
+impl Intake {
+    /// The body's fields, or the answer that says what is wrong with it.
+    pub(crate) fn fields(&self) -> Result<Fields<'_>, Box<Response>> {
+        fields_of(&self.headers, &self.bytes)
+    }
+
+    /// The fields of a form, which hold nothing of the request; `None` where it is said to be something else.
+    pub(crate) fn form(&self) -> Option<Result<Fields<'static>, Box<Response>>> {
+        is_form(&self.headers).then(|| form_of(&self.bytes))
+    }
+}
+
+/// Waits for a request's body, or tells what is wrong with it.
+pub(crate) async fn intake(state: &State, request: Request) -> Result<Intake, Box<Response>> {
     state.metrics.counters.requests.inc();
     let (parts, body) = request.into_parts();
     let limit = if state.has(F::UnboundedHash) { NO_LIMIT } else { state.config.body_limit };
@@ -23,7 +42,7 @@ pub(crate) async fn body(state: &State, request: Request) -> Result<Fields, Box<
     if !state.flaws.is_empty() {
         slips(state, &parts.headers, &bytes)?;
     }
-    fields_of(&parts.headers, &bytes)
+    Ok(Intake { headers: parts.headers, bytes })
 }
 
 /// Bodies that kill a careless server, and what it writes down about others.

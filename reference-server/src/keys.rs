@@ -422,7 +422,6 @@ impl Key {
     /// `Err` only where the crypto library runs out of randomness or memory.
     pub(crate) fn sign_onto(&self, message: &mut String) -> Result<(), aws_lc_rs::error::Unspecified> {
         let random = SystemRandom::new();
-        let mut rsa_signature = [0_u8; 1024];
         let append = |message: &mut String, signature: &[u8]| {
             message.push('.');
             URL_SAFE_NO_PAD.encode_string(signature, message);
@@ -435,7 +434,8 @@ impl Key {
             }
             Private::Rsa(pair, encoding) => {
                 let length = pair.public_modulus_len();
-                let place = rsa_signature.get_mut(..length).ok_or(aws_lc_rs::error::Unspecified)?;
+                let mut signature = [0_u8; 1024];
+                let place = signature.get_mut(..length).ok_or(aws_lc_rs::error::Unspecified)?;
                 pair.sign(*encoding, &random, message.as_bytes(), place)?;
                 append(message, place);
             }

@@ -71,7 +71,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// Passwords in work or waiting for it.
     pub(crate) hashing: Gauge,
-    /// From the request for a hash to its end, waiting included.
+    /// From the request for a hash to its end, waiting included; nothing where passwords are not hashed.
     hash_time: Histogram,
     request_time: Family<Answered, Histogram>,
     registry: Registry,

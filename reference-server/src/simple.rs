@@ -11,7 +11,7 @@ use http::StatusCode;
 
 use crate::body::Fields;
 use crate::flaws::FlawId as F;
-use crate::intake::body;
+use crate::intake::intake;
 use crate::reply;
 use crate::session::{Denied, Pair, Terms};
 use crate::state::State;
@@ -62,14 +62,14 @@ fn confirmed(state: &State, outcome: Result<(), Denied>) -> Response {
     }
 }
 
-async fn issue_with(state: &State, fields: &Fields) -> Response {
+async fn issue_with(state: &State, fields: &Fields<'_>) -> Response {
     match fields.texts(["username", "password"]) {
         Ok([name, password]) => answered(state, state.login(name, password).await),
         Err(response) => *response,
     }
 }
 
-async fn refresh_with(state: &State, fields: &Fields) -> Response {
+async fn refresh_with(state: &State, fields: &Fields<'_>) -> Response {
     match fields.texts(["refresh"]) {
         Ok([token]) => answered(state, state.refresh(token, Terms::default()).await),
         Err(response) => *response,
@@ -77,20 +77,28 @@ async fn refresh_with(state: &State, fields: &Fields) -> Response {
 }
 
 async fn issue(Shared(state): Server, request: Request) -> Response {
-    match body(&state, request).await {
+    let intake = match intake(&state, request).await {
+        Ok(intake) => intake,
+        Err(response) => return *response,
+    };
+    match intake.fields() {
         Ok(fields) => issue_with(&state, &fields).await,
         Err(response) => *response,
     }
 }
 
 async fn refresh(Shared(state): Server, request: Request) -> Response {
-    match body(&state, request).await {
+    let intake = match intake(&state, request).await {
+        Ok(intake) => intake,
+        Err(response) => return *response,
+    };
+    match intake.fields() {
         Ok(fields) => refresh_with(&state, &fields).await,
         Err(response) => *response,
     }
 }
 
-fn query(request: &Request) -> Fields {
+fn query(request: &Request) -> Fields<'static> {
     Fields::of_form(request.uri().query().unwrap_or("")).unwrap_or_default()
 }
 
@@ -111,7 +119,11 @@ async fn refresh_by_query(Shared(state): Server, request: Request) -> Response {
 }
 
 async fn verify(Shared(state): Server, request: Request) -> Response {
-    let fields = match body(&state, request).await {
+    let intake = match intake(&state, request).await {
+        Ok(intake) => intake,
+        Err(response) => return *response,
+    };
+    let fields = match intake.fields() {
         Ok(fields) => fields,
         Err(response) => return *response,
     };
@@ -131,7 +143,11 @@ async fn verify(Shared(state): Server, request: Request) -> Response {
 }
 
 async fn blacklist(Shared(state): Server, request: Request) -> Response {
-    let fields = match body(&state, request).await {
+    let intake = match intake(&state, request).await {
+        Ok(intake) => intake,
+        Err(response) => return *response,
+    };
+    let fields = match intake.fields() {
         Ok(fields) => fields,
         Err(response) => return *response,
     };

@@ -73,9 +73,25 @@ pub(crate) struct Issue<'a> {
     /// What must never be here; one of the mistakes puts it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<&'a str>,
-    /// Private claims of the configuration.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    /// Private claims of the configuration, written behind the others: flattening would slow all of them.
+    #[serde(skip)]
     pub(crate) more: Option<&'a serde_json::Map<String, Value>>,
+}
+
+impl Issue<'_> {
+    /// Writes the claims as one JSON object.
+    pub(crate) fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(&mut *into, self)?;
+        if let Some(more) = self.more.filter(|more| !more.is_empty()) {
+            // `{..}` and `{..}` become `{.., ..}`.
+            into.pop();
+            into.push(b',');
+            let joint = into.len();
+            serde_json::to_writer(&mut *into, more)?;
+            into.remove(joint);
+        }
+        Ok(())
+    }
 }
 
 /// A JSON string; any other type is an error.

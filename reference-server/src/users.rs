@@ -160,6 +160,11 @@ impl Users {
         self.read().by_name.get(name).cloned()
     }
 
+    /// True where passwords are hashed.
+    pub(crate) fn hashes(&self) -> bool {
+        self.passwords.costly()
+    }
+
     /// True where `password` opens `user`. Without a user the same work is done, so that the time tells nothing.
     pub(crate) async fn password_opens(
         &self,

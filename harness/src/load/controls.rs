@@ -35,6 +35,11 @@ const FIRST_CYCLE: f64 = 0.4;
 /// How old a session is that is refreshed to see whether its new token is new, and how old an access token whose
 /// lifetime has gone by must be beyond that.
 const RESTED: Nanos = Nanos(2_600_000_000);
+/// Who acts at the same instant: two users, and of the second as many sessions as the other kinds use up.
+const CROWD: [usize; 5] = [1, 0, 1, 1, 1];
+/// Turns for which sessions are opened beforehand, where the load never logs in: what the first turn's share allows in a
+/// short load. A longer one goes on with what is left.
+const OPENED_TURNS: usize = 3;
 /// Access tokens that are kept until they have ended.
 const KEPT: usize = 64;
 
@@ -92,6 +97,9 @@ pub(crate) struct Controls<'a> {
     /// A token of the first user as it is signed anew, where that is accepted.
     forge: Option<(Forge, jose::SigningKey, &'static jose::Algorithm)>,
     resting: VecDeque<(Nanos, Held)>,
+    /// Sessions for the turns to come, where the load has no logins of its own: a password hash beside it would be work
+    /// that the load was spared on purpose, and the load's times would tell of ours.
+    opened: Option<VecDeque<Held>>,
     left_out: Vec<String>,
     pub behind_s: f64,
 }
@@ -103,17 +111,36 @@ pub(crate) struct Controlled {
     pub exchanges: BTreeMap<&'static str, u64>,
     /// Those without an answer that says anything: limits, errors, timeouts.
     pub unanswered: u64,
+    /// How long answers were waited for, added up: what the target had to do beside the load.
+    pub waited: Nanos,
     /// What could not be tried, and why.
     pub left_out: Vec<String>,
     pub found: Found,
 }
 
+/// Above this share of what the load itself waited for, its slow requests may be the control's doing.
+const HEAVY: f64 = 0.2;
+
+impl Controlled {
+    /// What to say where the control was no small thing beside a load that waited `load` for all its answers.
+    pub fn doubt(&self, load: Nanos) -> Option<String> {
+        let share = self.waited.as_secs_f64() / load.as_secs_f64().max(1e-9);
+        (share > HEAVY).then(|| {
+            format!(
+                "control operations kept the server for {}, {:.0} % of what the load took: slow requests may have waited for them; `control: 0%` leaves them out",
+                self.waited,
+                share * 100.0
+            )
+        })
+    }
+}
+
 impl<'a> Controls<'a> {
-    /// Logs every user in, before anything else happens.
+    /// Logs every user in, before anything else happens; and for some turns more where the load itself never logs in.
     ///
     /// # Errors
     /// Why there can be no control operations, in words.
-    pub fn prepare(target: &'a Target, tls: &'a TlsOptions) -> Result<Controls<'a>, String> {
+    pub fn prepare(target: &'a Target, tls: &'a TlsOptions, load_logs_in: bool) -> Result<Controls<'a>, String> {
         if !target.has("issue") || target.is_command("issue") {
             return Err("the profile has no request `issue`".into());
         }
@@ -132,6 +159,7 @@ impl<'a> Controls<'a> {
             ways,
             forge: None,
             resting: VecDeque::new(),
+            opened: None,
             left_out,
             behind_s: 0.0,
         };
@@ -139,12 +167,7 @@ impl<'a> Controls<'a> {
             // A server that knows callers by their connection must not spoil what they are called.
             let mut callers = Callers::new(target, tls);
             let asked = clock::unix();
-            let reply = callers.ask("issue", &vars).map_err(|why| format!("a login beforehand failed: {why}"))?;
-            let issued = match reply {
-                (Meaning::Accepted, reply) => target.tokens(&reply, "issue").map_err(|e| e.to_string())?,
-                (_, reply) => return Err(format!("a login beforehand was answered {}", reply.status)),
-            };
-            let held = Held { user, issued };
+            let held = Held { user, issued: logged_in(target, &mut callers, &vars)? };
             let claims = held.access().and_then(|token| controls.claims(token));
             if let Some(iat) = claims.and_then(|c| c.iat) {
                 // What the two clocks stand apart, not what a login takes.
@@ -165,7 +188,22 @@ impl<'a> Controls<'a> {
         if controls.forge.is_none() && target.profile.tokens.access.lifetime_s.is_none_or(|s| s > 60.0) {
             controls.left_out.push("expired tokens: none can be forged, and none ends within a minute".to_owned());
         }
+        if !load_logs_in {
+            controls
+                .left_out
+                .push("logins at the same instant: the load has none, and theirs would slow it".to_owned());
+            controls.opened = Some(controls.open(OPENED_TURNS)?);
+        }
         Ok(controls)
+    }
+
+    /// Sessions for so many turns.
+    fn open(&self, turns: usize) -> Result<VecDeque<Held>, String> {
+        let mut callers = Callers::new(self.target, self.tls);
+        let crowd = CROWD.into_iter().cycle().take(turns * CROWD.len()).map(|user| user.min(self.users.len() - 1));
+        crowd
+            .map(|user| Ok(Held { user, issued: logged_in(self.target, &mut callers, &self.users[user].vars)? }))
+            .collect()
     }
 
     /// The subject of the load's own user, and whom the resource names for him.
@@ -198,6 +236,14 @@ impl<'a> Controls<'a> {
             callers.ask(way, &self.vars(held, &good, user)).is_ok_and(|(meaning, _)| meaning == Meaning::Accepted)
         };
         (!self.ways.is_empty() && self.ways.iter().all(|way| taken(way, callers))).then_some((forge, key, algorithm))
+    }
+}
+
+/// What a login gives, before the load.
+fn logged_in(target: &Target, callers: &mut Callers<'_>, user: &Vars) -> Result<Issued, String> {
+    match callers.ask("issue", user).map_err(|why| format!("a login beforehand failed: {why}"))? {
+        (Meaning::Accepted, reply) => target.tokens(&reply, "issue").map_err(|e| e.to_string()),
+        (_, reply) => Err(format!("a login beforehand was answered {}", reply.status)),
     }
 }
 
@@ -319,7 +365,9 @@ impl Patrol<'_> {
         if !self.turn(1) {
             return None;
         }
+        let asked = clock::mono();
         let answer = self.callers.ask(operation, vars).ok().filter(says);
+        self.seen.waited = self.seen.waited + clock::mono().since(asked);
         self.seen.unanswered += u64::from(answer.is_none());
         answer
     }
@@ -329,7 +377,10 @@ impl Patrol<'_> {
         if !self.turn(all.len()) {
             return Vec::new();
         }
+        let asked = clock::mono();
         let answers: Vec<_> = self.callers.together(operation, all).into_iter().map(|a| a.ok().filter(says)).collect();
+        // Together they are at work as long as the slowest of them.
+        self.seen.waited = self.seen.waited + clock::mono().since(asked);
         self.seen.unanswered += answers.iter().filter(|a| a.is_none()).count() as u64;
         answers
     }

@@ -373,8 +373,9 @@ pub(crate) fn run(
     });
     population.drives += 1;
     // What is known of users before anything is driven is what they are held to under load.
+    let logs_in = plan.scripts.iter().zip(&plan.weights).any(|(s, weight)| s.role == Role::Issue && *weight > 0.0);
     let controls =
-        plan.target.filter(|_| setup.control > 0.0).map(|target| Controls::prepare(target, plan.tls_options));
+        plan.target.filter(|_| setup.control > 0.0).map(|target| Controls::prepare(target, plan.tls_options, logs_in));
     let (subject, identity) = match &controls {
         Some(Ok(controls)) => controls.own(),
         _ => (None, None),

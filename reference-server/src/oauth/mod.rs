@@ -13,7 +13,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use http::HeaderMap;
 
-use crate::body::{Fields, is_type};
+use crate::body::Fields;
 use crate::client::Client;
 use crate::intake;
 use crate::state::State;
@@ -34,20 +34,20 @@ pub(crate) fn routes(state: &State) -> Router<Arc<State>> {
 }
 
 /// Headers and fields of a request to an endpoint that takes forms (RFC 6749 section 3.2).
-async fn form(state: &State, request: Request) -> Result<(HeaderMap, Fields), Box<Response>> {
-    let headers = request.headers().clone();
-    let fields = match intake::body(state, request).await {
-        Ok(fields) => fields,
-        Err(response) => return Err(Box::new(error::as_oauth(*response))),
-    };
-    if !is_type(&headers, "application/x-www-form-urlencoded") {
-        return Err(Box::new(refused(Code::InvalidRequest, "the body is no form")));
+async fn form(state: &State, request: Request) -> Result<(HeaderMap, Fields<'static>), Box<Response>> {
+    let wrong = |response: Box<Response>| Box::new(error::as_oauth(*response));
+    let intake = intake::intake(state, request).await.map_err(wrong)?;
+    match intake.form() {
+        Some(fields) => Ok((intake.headers, fields.map_err(wrong)?)),
+        None => Err(match intake.fields() {
+            Ok(_) => Box::new(refused(Code::InvalidRequest, "the body is no form")),
+            Err(response) => wrong(response),
+        }),
     }
-    Ok((headers, fields))
 }
 
 /// The client that sends the request, or the refusal.
-fn client<'s>(state: &'s State, headers: &HeaderMap, fields: &Fields) -> Result<&'s Client, Box<Response>> {
+fn client<'s>(state: &'s State, headers: &HeaderMap, fields: &Fields<'_>) -> Result<&'s Client, Box<Response>> {
     let client = state.clients.sender(headers, fields).map_err(|why| Box::new(error::no_client(state, why)))?;
     state.admit("client", &client.id).map_err(|why| Box::new(error::denied(state, why)))?;
     Ok(client)

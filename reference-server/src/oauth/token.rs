@@ -33,7 +33,7 @@ pub(super) async fn token_by_query(Shared(state): Server, request: Request) -> R
     answer(&state, request.headers(), &fields).await
 }
 
-async fn answer(state: &State, headers: &HeaderMap, fields: &Fields) -> Response {
+async fn answer(state: &State, headers: &HeaderMap, fields: &Fields<'_>) -> Response {
     let client = match client(state, headers, fields) {
         Ok(client) => client,
         Err(response) => return *response,
@@ -48,11 +48,11 @@ async fn answer(state: &State, headers: &HeaderMap, fields: &Fields) -> Response
 }
 
 /// An optional field; empty counts as absent (RFC 6749 section 3.2).
-fn optional<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
+fn optional<'f>(fields: &'f Fields<'_>, name: &str) -> Option<&'f str> {
     fields.text(name).filter(|text| !text.is_empty())
 }
 
-async fn password(state: &State, client: &Client, fields: &Fields) -> Response {
+async fn password(state: &State, client: &Client, fields: &Fields<'_>) -> Response {
     let (Some(name), Some(password)) = (optional(fields, "username"), optional(fields, "password")) else {
         return refused(Code::InvalidRequest, "username or password is missing");
     };
@@ -83,7 +83,7 @@ async fn password(state: &State, client: &Client, fields: &Fields) -> Response {
     }
 }
 
-fn client_credentials(state: &State, client: &Client, fields: &Fields) -> Response {
+fn client_credentials(state: &State, client: &Client, fields: &Fields<'_>) -> Response {
     if !client.is_confidential() {
         return refused(Code::UnauthorizedClient, "a public client has no credentials");
     }
@@ -109,7 +109,7 @@ fn client_credentials(state: &State, client: &Client, fields: &Fields) -> Respon
     }
 }
 
-async fn refresh(state: &State, client: &Client, fields: &Fields) -> Response {
+async fn refresh(state: &State, client: &Client, fields: &Fields<'_>) -> Response {
     let Some(token) = optional(fields, "refresh_token") else {
         return refused(Code::InvalidRequest, "refresh_token is missing");
     };

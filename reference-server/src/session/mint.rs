@@ -123,7 +123,7 @@ impl State {
         };
         let head = if self.config.rfc9068 && draft.purpose == Purpose::Access { &key.head_access } else { &key.head };
         let mut claims = Vec::with_capacity(CLAIMS_BYTES);
-        serde_json::to_writer(&mut claims, &issue).map_err(|_| Denied::Crash)?;
+        issue.write(&mut claims).map_err(|_| Denied::Crash)?;
         let mut text = String::with_capacity(head.len() + claims.len() * 4 / 3 + 360);
         text.push_str(head);
         URL_SAFE_NO_PAD.encode_string(&claims, &mut text);

@@ -157,7 +157,7 @@ async fn the_log_has_a_line_per_request_and_never_a_token() {
 
 #[tokio::test]
 async fn metrics_count_what_happened_in_the_openmetrics_format() {
-    let server = Server::start(quick()).await;
+    let server = Server::start(Config { hash: Hash::Argon2id, ..quick() }).await;
     server.json_login("alice").await;
     let reply = server.http.get(format!("{}/metrics", server.url)).send().await.unwrap();
     assert!(reply.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));

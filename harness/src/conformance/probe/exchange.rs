@@ -137,6 +137,10 @@ impl Probe<'_> {
             }
             other => crowd::axis(target, operation, other)?,
         };
+        if axis == Axis::Hung && received.since(sent).duration() < PATIENCE {
+            // Our own deadline has cut it short, which says nothing of the target.
+            self.guard()?;
+        }
         let axis = match (axis, &reply) {
             (Axis::Unclear(_), Some(reply)) if self.session.refuses_so(operation, reply) => Axis::Refused,
             (axis, _) => axis,
@@ -263,6 +267,11 @@ impl Probe<'_> {
         self.epoch = self.session.next_epoch();
     }
 
+    /// How long the check may still go on.
+    pub fn time_left(&self) -> Duration {
+        self.deadline.since(clock::mono()).duration()
+    }
+
     /// Gives the check more time: for work of our own that takes minutes and that the budget has admitted.
     pub fn allow(&mut self, more: Duration) {
         self.deadline = (self.deadline + more.into()).min(self.session.deadline);
@@ -312,4 +321,35 @@ impl Probe<'_> {
 /// Whether an operation only asks: it changes nothing, and uses no token up.
 pub(in crate::conformance) fn asks_only(operation: &str) -> bool {
     operation.starts_with("verify.") || operation == "keys"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::conformance::find;
+    use crate::conformance::session::Session;
+    use crate::record::Redactor;
+    use crate::scenario::Source;
+    use crate::target::parse_profile;
+    use crate::units::Nanos;
+
+    #[test]
+    fn an_answer_that_our_own_deadline_cuts_short_is_no_hang_of_the_target() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let profile = "schema: 1\nname: silent\ndialect: simple\noperations: {issue: {request: {path: /login}, returns: {access: /access}}}\n";
+        let profile = parse_profile(&Source::new("silent.yaml", ".", profile), None).unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let target = Target::new(profile, &url, None, &[]).unwrap();
+        let cancel = AtomicBool::new(false);
+        let mut session = Session::new(&target, "bare", &cancel, Redactor::default());
+        session.deadline = clock::mono() + Nanos(300_000_000);
+        let mut probe = Probe::new(&session, find("issue-basic").unwrap(), &|_| {}, None);
+        let answer = probe.call("issue", &Vars::new());
+        let Err(Stop::Inconclusive(why)) = &answer else { panic!("{answer:?}") };
+        assert!(why.starts_with("the check did not end within"), "{why}");
+        assert!(probe.time_left().is_zero());
+    }
 }

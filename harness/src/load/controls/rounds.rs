@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Held, KEPT, Patrol, RESTED, Watched};
+use super::{CROWD, Held, KEPT, Patrol, RESTED, Watched};
 use crate::clock;
 use crate::load::sampled::{Look, Sample};
 use crate::load::script::Role;
 use crate::target::{Meaning, TokenUse, Vars};
 use crate::units::Nanos;
 
-/// Who logs in at the same instant: two users, and of the second as many as the other kinds use up.
-const CROWD: [usize; 5] = [1, 0, 1, 1, 1];
 /// Copies of one refresh token in a race.
 const RACERS: usize = 4;
 /// Within this a revocation is in force where nothing else is declared, as the check `revoke-latency` has it.
@@ -33,13 +31,18 @@ impl Patrol<'_> {
         self.has("refresh") && self.controls.target.operation("refresh").is_ok_and(|o| o.rotates == Some(true))
     }
 
-    /// Several users log in, refresh and are known by the resource at the same instant: each must stay himself.
-    pub(super) fn users_at_once(&mut self) {
+    /// The sessions of a turn: several logins at the same instant, or what was opened before a load that has none.
+    fn crowd(&mut self) -> Vec<Held> {
+        if let Some(opened) = &mut self.controls.opened {
+            // What the last turn has left goes on where none is left of those that were opened.
+            let held: Vec<Held> = opened.drain(..CROWD.len().min(opened.len())).collect();
+            return if held.is_empty() { std::mem::take(&mut self.sessions) } else { held };
+        }
         let target = self.controls.target;
         let crowd = CROWD.map(|user| user.min(self.controls.users.len() - 1));
         let asked = clock::mono();
         let logins = self.together("issue", &crowd.map(|user| self.controls.users[user].vars.clone()));
-        let mut held: Vec<Held> = crowd
+        let held: Vec<Held> = crowd
             .into_iter()
             .zip(logins)
             .filter_map(|(user, answer)| {
@@ -50,6 +53,13 @@ impl Patrol<'_> {
             .collect();
         self.mark(Role::Issue, asked, &held.iter().collect::<Vec<_>>());
         self.sample(held.first());
+        held
+    }
+
+    /// Several users refresh and are known by the resource at the same instant: each must stay himself.
+    pub(super) fn users_at_once(&mut self) {
+        let target = self.controls.target;
+        let mut held = self.crowd();
         if self.has("refresh") && held.iter().all(|h| h.refresh().is_some()) && !held.is_empty() {
             let all: Vec<Vars> = held.iter().map(|h| self.vars(h, h.refresh().unwrap_or_default())).collect();
             let asked = clock::mono();
