@@ -218,6 +218,7 @@ impl Books {
             _ => CertificateRecord::default(),
         };
         certificate.notes = seen.notes;
+        certificate.doubts.extend(seen.controlled.doubt(Nanos(total(|s| &s.service) as u64)));
         let mut found = seen.verified.found;
         found.merge(seen.controlled.found.clone());
         done.iter_mut().for_each(|d| found.merge(std::mem::take(&mut d.found)));

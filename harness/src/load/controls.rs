@@ -417,3 +417,18 @@ impl Patrol<'_> {
 fn says(answer: &(Meaning, crate::wire::Reply)) -> bool {
     !(matches!(answer.0, Meaning::Unexpected { .. }) && (answer.1.status == 429 || answer.1.status >= 500))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_that_was_a_fifth_of_the_work_is_a_doubt_about_the_tail() {
+        let seen = |ms: u64| Controlled { waited: Nanos(ms * 1_000_000), ..Controlled::default() };
+        let load = Nanos(1_000_000_000);
+        assert_eq!(seen(200).doubt(load), None);
+        let doubt = seen(700).doubt(load).unwrap();
+        assert!(doubt.contains("700 ms, 70 % of what the load took"), "{doubt}");
+        assert!(seen(1).doubt(Nanos(0)).is_some(), "beside nothing everything is much");
+    }
+}
