@@ -307,7 +307,9 @@ impl State {
         let (Some(workload), Some(asked)) = (&load, &ask.scenario.compare) else { return Ok(()) };
         let redactor = self.redactor.clone();
         let wheel = Wheel::new(ask, workload, &redactor, &self.cpus);
-        self.run.comparisons = compare(&wheel, arms, asked, workload.seed, &mut self.run.warnings)?;
+        // An end that was not planned leaves what the rounds before it say.
+        let (warnings, comparisons) = (&mut self.run.warnings, &mut self.run.comparisons);
+        let ended = compare(&wheel, arms, asked, workload.seed, warnings, comparisons);
         for index in 0..self.run.comparisons.len() {
             let comparison = &self.run.comparisons[index];
             if let Some(why) = comparison.void.first() {
@@ -318,7 +320,7 @@ impl State {
                 self.warn(ask, Warning::new("void-comparison", text));
             }
         }
-        Ok(())
+        ended
     }
 }
 
