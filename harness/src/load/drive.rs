@@ -22,7 +22,7 @@ use super::recorder::IntervalSamples;
 use super::sampled::{self, Expected, Verified};
 use super::script::{Role, Script};
 use super::session::{Session, Sessions};
-use super::shared::{Chore, Done, Lines, Live, Model, Shared};
+use super::shared::{Chore, Done, Failed, Lines, Live, Model, Shared};
 use super::streams;
 use super::timeline::cut_seconds;
 use super::worker::Worker;
@@ -483,10 +483,17 @@ pub(crate) fn run(
         let mut failed = None;
         for thread in threads {
             match thread.join() {
-                Ok(Ok(result)) => done.push(result),
-                // The others are cancelled by the first that fails, and know nothing of why.
-                Ok(Err(error)) if matches!(failed, None | Some(LoadError::Cancelled)) => failed = Some(error),
-                Ok(Err(_)) => {}
+                Ok(Ok(mut result)) => {
+                    population.sessions.append(&mut result.sessions.list);
+                    done.push(result);
+                }
+                Ok(Err(Failed { error, mut sessions })) => {
+                    population.sessions.append(&mut sessions.list);
+                    // The others are cancelled by the first that fails, and know nothing of why.
+                    if matches!(failed, None | Some(LoadError::Cancelled)) {
+                        failed = Some(error);
+                    }
+                }
                 Err(_) => failed = Some(LoadError::Internal("a loop ended in a panic".into())),
             }
         }
@@ -509,9 +516,6 @@ pub(crate) fn run(
         }
     });
     let (before, after, mut done, seen) = collected?;
-    for done in &mut done {
-        population.sessions.append(&mut done.sessions.list);
-    }
     Ok(books.close(&setup, &shared, topology, control, &before, &after, &mut done, seen))
 }
 
@@ -533,7 +537,7 @@ fn drive_share(
     connections: usize,
     sessions: Sessions,
     lines: Lines,
-) -> Result<Done, LoadError> {
+) -> Result<Done, Failed> {
     let made = Ledger::new(shared, live, stripe, sessions, lines).and_then(|ledger| match shared.protocol {
         Protocol::Http1 => Worker::new(ledger, connections).map(Share::Worker),
         Protocol::Http2 => Ok(Share::Streams(Box::new(ledger))),
@@ -546,7 +550,7 @@ fn drive_share(
             shared.cancel.store(true, Ordering::Relaxed);
             shared.ready.wait();
             shared.ready.wait();
-            Err(error)
+            Err(Failed { error, sessions: Sessions::default() })
         }
     }
 }

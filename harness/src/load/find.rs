@@ -60,12 +60,11 @@ pub fn find_max_rate(
     let mut brackets = Vec::new();
     let ended = search(top, &mut |rate, left| tries.at(rate, left), &mut brackets);
     let mut found = match ended {
-        // What is known of an interrupted search is kept.
-        Err(Stop(LoadError::Cancelled)) => {
+        // What is known by then is kept.
+        Err(Stop(error)) => {
             let found = bracketed(&brackets).unwrap_or_else(|| between(&tries.done, top));
-            return tries.interrupted(found);
+            return tries.ended_by(error, found);
         }
-        Err(Stop(error)) => return Err(error),
         Ok(Ended::Bracketed) => bracketed(&brackets).unwrap_or_default(),
         Ok(Ended::AtLeast) => {
             FoundRecord { rate_per_s: top, low_per_s: top, high_per_s: top, at_least: true, ..FoundRecord::default() }
@@ -82,14 +81,23 @@ pub fn find_max_rate(
         _ => found.high_per_s,
     };
     let longer = tries.longer(at);
-    let mut last = match tries.drive(at, longer, 0) {
-        Err(LoadError::Cancelled) => return tries.interrupted(found),
-        driven => driven?,
+    let mut last = match tries.drive_patiently(at, longer, 0) {
+        Err(error) => return tries.ended_by(error, found),
+        Ok(driven) => driven,
     };
     found.interrupted = last.interrupted;
     found.tries = tries.done;
     last.record.found = Some(found);
-    Ok(last)
+    Ok(Searched { driven: last, ended: None })
+}
+
+/// What a search came to.
+#[derive(Debug)]
+pub struct Searched {
+    /// The last drive, whose record carries what was found.
+    pub driven: Driven,
+    /// What ended the search before it was through, unless that was a cancellation.
+    pub ended: Option<LoadError>,
 }
 
 /// What a try says.
@@ -247,15 +255,7 @@ impl Tries<'_, '_> {
     fn at(&mut self, rate: f64, left: usize) -> Result<Answer, Stop> {
         let mut longer = self.longer(rate);
         loop {
-            let driven = match self.drive(rate, longer, left) {
-                // The try before may have been too much: what cannot be reached now gets a moment, once.
-                Err(LoadError::Wire(_)) => {
-                    std::thread::sleep(RECOVERY);
-                    self.drive(rate, longer, left)
-                }
-                driven => driven,
-            };
-            let driven = driven.map_err(Stop)?;
+            let driven = self.drive_patiently(rate, longer, left).map_err(Stop)?;
             if driven.interrupted {
                 self.last = Some(driven);
                 return Err(Stop(LoadError::Cancelled));
@@ -280,12 +280,26 @@ impl Tries<'_, '_> {
         }
     }
 
-    /// The last record that there is, with what was found until then.
-    fn interrupted(self, found: FoundRecord) -> Result<Driven, LoadError> {
-        let mut last = self.last.ok_or(LoadError::Cancelled)?;
-        last.record.found = Some(FoundRecord { interrupted: true, tries: self.done, ..found });
-        last.interrupted = true;
-        Ok(last)
+    /// The last record that there is, with what was found until then; the error alone where nothing was driven before.
+    fn ended_by(self, error: LoadError, found: FoundRecord) -> Result<Searched, LoadError> {
+        let Some(mut driven) = self.last else { return Err(error) };
+        let ended = (!matches!(error, LoadError::Cancelled)).then_some(error);
+        driven.interrupted = ended.is_none();
+        let why = ended.as_ref().map(|error| self.d.redactor.text(&error.to_string()));
+        driven.record.found =
+            Some(FoundRecord { interrupted: ended.is_none(), ended: why, tries: self.done, ..found });
+        Ok(Searched { driven, ended })
+    }
+
+    /// Drives a rate. The try before may have been too much: what cannot be reached now gets a moment, once.
+    fn drive_patiently(&mut self, rate: f64, longer: f64, left: usize) -> Result<Driven, LoadError> {
+        match self.drive(rate, longer, left) {
+            Err(LoadError::Wire(_)) => {
+                std::thread::sleep(RECOVERY);
+                self.drive(rate, longer, left)
+            }
+            driven => driven,
+        }
     }
 
     /// How many times as long as the workload a try at this rate has to be, as far as it is known.

@@ -28,7 +28,7 @@ use super::LoadError;
 use super::flight::{Arrival, Flight, LIMITS};
 use super::ledger::{Choice, Ledger};
 use super::recorder::Failure;
-use super::shared::{Done, Shared, thread_cpu};
+use super::shared::{Done, Failed, Shared, thread_cpu};
 use crate::clock;
 use crate::scenario::Idle;
 use crate::units::Nanos;
@@ -41,15 +41,14 @@ const BURST: usize = 32;
 const MOST_AGAIN: u8 = 8;
 
 /// Drives until the stop rule says so, and hands back what was seen.
-pub(super) fn run(ledger: Ledger<'_>, connections: usize) -> Result<Done, LoadError> {
+pub(super) fn run(mut ledger: Ledger<'_>, connections: usize) -> Result<Done, Failed> {
     let machine = |e: std::io::Error| LoadError::Machine(format!("a runtime: {e}"));
     let made = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(machine);
     match made {
         Ok(runtime) => LocalSet::new().block_on(&runtime, Driver::new(ledger, connections).drive()),
         Err(error) => {
-            let mut ledger = ledger;
-            ledger.begin(Err(error))?;
-            Err(LoadError::Internal("a loop without a runtime".into()))
+            let error = ledger.begin(Err(error)).err();
+            Err(ledger.give_up(error.unwrap_or(LoadError::Internal("a loop without a runtime".into()))))
         }
     }
 }
@@ -183,10 +182,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn drive(mut self) -> Result<Done, LoadError> {
+    async fn drive(mut self) -> Result<Done, Failed> {
         let opened = self.open_all().await;
-        self.ledger.begin(opened)?;
-        let alarm = Alarm::new()?;
+        let alarm = match self.ledger.begin(opened).and_then(|()| Alarm::new()) {
+            Ok(alarm) => alarm,
+            Err(error) => return Err(self.ledger.give_up(error)),
+        };
         let mut cpu_at_recording = None;
         loop {
             let turn = clock::mono();

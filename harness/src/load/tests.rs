@@ -149,6 +149,16 @@ fn closed(users: u32) -> Model {
 
 /// Drives `GET /` at a server without a profile.
 fn drive_fixed(url: &str, setup: Setup, cancel: &AtomicBool) -> Result<Driven, LoadError> {
+    drive_with(url, setup, cancel, &mut Population::empty())
+}
+
+/// The same with sessions that it has no use for.
+fn drive_with(
+    url: &str,
+    setup: Setup,
+    cancel: &AtomicBool,
+    population: &mut Population,
+) -> Result<Driven, LoadError> {
     let plan = Plan {
         scripts: vec![Script::fixed("get", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200)],
         uses: vec![TokenUse::Access],
@@ -165,7 +175,7 @@ fn drive_fixed(url: &str, setup: Setup, cancel: &AtomicBool) -> Result<Driven, L
         flow: Vec::new(),
     };
     let control = Control { redactor: &Redactor::new(false), on_progress: &|_| {}, cancel, abort: &[] };
-    run(setup, plan, &mut Population::empty(), "bare", &control)
+    run(setup, plan, population, "bare", &control)
 }
 
 fn driven(url: &str, setup: Setup) -> Driven {

@@ -218,6 +218,10 @@ pub struct FoundRecord {
     /// The search was interrupted: the numbers are what was known by then.
     #[serde(default)]
     pub interrupted: bool,
+    /// What else ended the search before it was through, if something did: the numbers are what was known by then, and
+    /// the load is the last try.
+    #[serde(default)]
+    pub ended: Option<String>,
     /// Every try, in order.
     pub tries: Vec<TryRecord>,
 }

@@ -7,7 +7,7 @@ use super::ask::Ask;
 use super::error::RunError;
 use super::event::Event;
 use crate::launch::CpuPlan;
-use crate::load::{self, Drive, Driven, LoadError, Population, Progress};
+use crate::load::{self, Drive, Driven, LoadError, Population, Progress, Searched};
 use crate::record::Redactor;
 use crate::scenario::{Find, Idle, Threshold, Workload};
 
@@ -51,14 +51,19 @@ impl<'a> Wheel<'a> {
         }
     }
 
-    /// Drives the workload as written: held to thresholds that may end it, or in search of the highest rate.
-    pub fn drive_held(&self, arm: &mut Armed, thresholds: &[Threshold]) -> Result<Driven, RunError> {
+    /// Drives the workload as written: held to thresholds that may end it, or in search of the highest rate. With an
+    /// error where a search ended early and something was driven before.
+    pub fn drive_held(
+        &self,
+        arm: &mut Armed,
+        thresholds: &[Threshold],
+    ) -> Result<(Driven, Option<RunError>), RunError> {
         let search = self.workload.find == Some(Find::MaxRate);
-        let mut driven = self.with(arm, Turn::default(), |drive, population| {
+        let Searched { mut driven, ended } = self.with(arm, Turn::default(), |drive, population| {
             if search {
                 load::find_max_rate(drive, population, thresholds)
             } else {
-                load::drive_watched(drive, population, thresholds)
+                load::drive_watched(drive, population, thresholds).map(|driven| Searched { driven, ended: None })
             }
         })?;
         // What is seen of a server that answers at once, in the same way on the same processors.
@@ -67,7 +72,7 @@ impl<'a> Wheel<'a> {
             let certificate = &mut driven.record.certificate;
             (certificate.floor_p50_ns, certificate.floor_p99_ns) = (Some(floor.p50_ns), Some(floor.p99_ns));
         }
-        Ok(driven)
+        Ok((driven, ended.map(RunError::load(&arm.name))))
     }
 
     /// Drives one turn, with sessions prepared before if there are none yet.
@@ -76,12 +81,12 @@ impl<'a> Wheel<'a> {
         self.with(arm, Turn { control: Some(0.0), ..turn }, load::drive)
     }
 
-    fn with(
+    fn with<T>(
         &self,
         arm: &mut Armed,
         turn: Turn,
-        act: impl FnOnce(&Drive<'_>, &mut Population) -> Result<Driven, LoadError>,
-    ) -> Result<Driven, RunError> {
+        act: impl FnOnce(&Drive<'_>, &mut Population) -> Result<T, LoadError>,
+    ) -> Result<T, RunError> {
         let tls = arm.target.tls.clone();
         let name = arm.name.clone();
         let on_progress = |progress: &Progress| (self.ask.listen)(Event::Load { topology: &name, progress });

@@ -256,7 +256,7 @@ impl State {
         let redactor = self.redactor.clone();
         let thresholds: Vec<Threshold> = ask.scenario.thresholds.iter().filter_map(|t| t.parse().ok()).collect();
         let wheel = Wheel::new(ask, &workload, &redactor, &self.cpus);
-        let mut driven = wheel.drive_held(arm, &thresholds)?;
+        let (mut driven, ended) = wheel.drive_held(arm, &thresholds)?;
         grade_findings(&mut self.run.checks, &mut driven.record, &arm.target, &redactor).map_err(RunError::Usage)?;
         self.say_of_load(ask, &driven.record);
         let file = format!("load-{}.hlog", arm.name);
@@ -276,6 +276,9 @@ impl State {
         self.run.thresholds = judge(&thresholds, &self.run.loads);
         if driven.interrupted {
             return Err(RunError::Interrupted);
+        }
+        if let Some(error) = ended {
+            return Err(error);
         }
         match self.run.loads.last() {
             Some(load) if load.accounting.completed == 0 && load.accounting.failed + load.accounting.timed_out > 0 => {
@@ -328,9 +331,13 @@ impl State {
 fn what_was_found(found: &FoundRecord) -> String {
     let (rate, low, high) = (Rate(found.rate_per_s), Rate(found.low_per_s), Rate(found.high_per_s));
     let tries = format!("{} tries", found.tries.len());
-    let early = if found.interrupted { " The search was interrupted." } else { "" };
+    let early = match (&found.ended, found.interrupted) {
+        (_, true) => " The search was interrupted.".to_owned(),
+        (Some(why), _) => format!(" The search ended early: {why}."),
+        _ => String::new(),
+    };
     match found {
-        f if f.at_least => format!("every threshold held at {rate}, the highest rate that was to be tried."),
+        f if f.at_least => format!("every threshold held at {rate}, the highest rate that was to be tried.{early}"),
         FoundRecord { unjudged: Some(why), .. } => {
             format!("no highest rate could be told: {why} ({tries}); longer stages bring more samples.{early}")
         }

@@ -3,10 +3,12 @@
 use super::Ledger;
 use super::coming::Due;
 use crate::clock;
+use crate::load::LoadError;
 use crate::load::flight::{Arrival, Flight, NONE};
 use crate::load::recorder::{Apart, IntervalSamples, TIMEOUT, What};
 use crate::load::script::Outcome;
-use crate::load::shared::Done;
+use crate::load::session::Sessions;
+use crate::load::shared::{Done, Failed};
 use crate::units::Nanos;
 
 impl Ledger<'_> {
@@ -121,12 +123,6 @@ impl Ledger<'_> {
                 self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
             }
         }
-        self.sessions.list.truncate(self.prepared);
-        for session in &mut self.sessions.list {
-            session.walked = false;
-            session.ended |= session.locked;
-            session.locked = false;
-        }
         if let Some(walks) = &self.walks {
             self.done.flows = walks.counts;
             self.done.expected = walks.expected().collect();
@@ -137,7 +133,24 @@ impl Ledger<'_> {
         let empty = Box::new(IntervalSamples { second: 0, next: 0, operations: Vec::new(), apart: Vec::new() });
         let last = std::mem::replace(&mut self.interval, empty);
         let _ = self.lines.full.send((self.index, last));
-        self.done.sessions = self.sessions;
+        self.done.sessions = self.sessions_back();
         self.done
+    }
+
+    /// Gives up before anything was recorded, or because of the machine.
+    pub fn give_up(mut self, error: LoadError) -> Failed {
+        Failed { error, sessions: self.sessions_back() }
+    }
+
+    /// The sessions as the next drive may have them: without those that were made for walks, and nobody holds any.
+    fn sessions_back(&mut self) -> Sessions {
+        let mut sessions = std::mem::take(&mut self.sessions);
+        sessions.list.truncate(self.prepared);
+        for session in &mut sessions.list {
+            session.walked = false;
+            session.ended |= session.locked;
+            session.locked = false;
+        }
+        sessions
     }
 }
