@@ -296,6 +296,22 @@ impl Timeline {
         found
     }
 
+    /// The same for what is counted in a part of seconds that not every loop has handed over, at most.
+    pub fn ahead(&self, part: &Part, meant: impl Fn(usize) -> bool) -> Accounting {
+        let ((from, to), passed) = (part.bounds(), self.passed());
+        let meets = |second: u64| second * SECOND < to && (second + 1) * SECOND > from;
+        let within = |second: &u32| *second >= passed && meets(u64::from(*second));
+        let mut ahead = Accounting::default();
+        for (_, sums) in self.open.iter().filter(|(second, _)| within(second)) {
+            sums.iter().enumerate().filter(|(n, _)| meant(*n)).for_each(|(_, sum)| ahead.add(&sum.counts));
+        }
+        // What was told one by one stands here at once.
+        for (_, kept) in self.seconds.iter().filter(|(second, _)| within(second)) {
+            kept.iter().enumerate().filter(|(n, _)| meant(*n)).for_each(|(_, kept)| ahead.add(&kept.counts));
+        }
+        ahead
+    }
+
     /// The seconds of the recorded time, those in which nothing happened too, and their series for the interval log.
     pub fn close(&mut self, names: &[String], recorded_s: f64) -> (Vec<SecondRecord>, Vec<Interval>) {
         for (second, samples) in std::mem::take(&mut self.open) {
