@@ -112,15 +112,19 @@ impl Ledger<'_> {
         for flight in flying {
             self.note(&flight.arrival, What::InFlight, now.since(flight.arrival.planned).0);
             self.note(&flight.arrival, What::GivenUp, now.since(flight.wire).0);
+            self.steps_behind(&flight.arrival, now);
         }
         let waiting: Vec<Arrival> = self.rings.drain().collect();
         for arrival in waiting {
-            self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
+            self.unsent(&arrival, now);
         }
         // What the plan held and the loop never came to.
         if matches!(self.due, Due::Open { .. }) {
             while let Some(arrival) = self.next_due(ends) {
-                self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
+                self.unsent(&arrival, now);
+            }
+            while let Some(arrival) = self.next_left_over() {
+                self.unsent(&arrival, now);
             }
         }
         if let Some(walks) = &self.walks {
@@ -135,6 +139,19 @@ impl Ledger<'_> {
         let _ = self.lines.full.send((self.index, last));
         self.done.sessions = self.sessions_back();
         self.done
+    }
+
+    fn unsent(&mut self, arrival: &Arrival, now: Nanos) {
+        self.note(arrival, What::Unsent, now.since(arrival.planned).0);
+        self.steps_behind(arrival, now);
+    }
+
+    /// The steps of a flow that were planned behind one that was never answered: a server that hangs must not make the
+    /// plan shorter.
+    fn steps_behind(&mut self, arrival: &Arrival, now: Nanos) {
+        while let Some(step) = self.next_unanswered(arrival.walk) {
+            self.note(&step, What::Unsent, now.since(step.planned).0);
+        }
     }
 
     /// Gives up before anything was recorded, or because of the machine.

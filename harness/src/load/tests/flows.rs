@@ -175,6 +175,29 @@ fn a_slow_login_is_seen_in_the_step_that_waited_for_it() {
 }
 
 #[test]
+fn steps_that_a_login_which_hangs_keeps_from_being_sent_are_counted_all_the_same() {
+    // Logins are quick until the 31st, and are never answered from then on.
+    let seen = AtomicU64::new(0);
+    let rig = rig_with(None, move |_, asked, act| match asked.line.starts_with("POST /api/token/ ") {
+        true if seen.fetch_add(1, Ordering::Relaxed) > 30 => Act { wait: Duration::from_secs(60), ..act },
+        _ => act,
+    });
+    let workload = workload(serde_json::json!({
+        "arrival": {"open": {"rate": "60/s", "process": "constant"}}, "stages": [{"hold": "1500ms"}], "warmup": "0s",
+        "flow": ["issue", {"access": 2}], "connections": 90, "timeout": "5s", "sample": 0,
+    }))
+    .plain();
+    let driven = rig.drive(&workload, &mut rig.prepare(&workload));
+    let (issue, access) = (operation(&driven, "issue"), operation(&driven, "access"));
+    assert_eq!(issue.accounting.planned, 90, "{:?}", issue.accounting);
+    assert!(issue.accounting.in_flight >= 30, "{:?}", issue.accounting);
+    // Each login has two steps behind it, but for those that were to come after the end.
+    assert!(access.accounting.planned >= 150, "{:?}", access.accounting);
+    assert!(access.accounting.unsent >= 60, "{:?}", access.accounting);
+    assert!(access.response.censored_from.is_some(), "{:?}", access.response);
+}
+
+#[test]
 fn sessions_with_tokens_walk_too_and_a_failed_step_ends_a_flow() {
     let rig = rig_with(None, |_, asked, act| match asked.nth % 5 {
         4 if asked.line.starts_with("GET") => Act { status: 503, ..Act::default() },
