@@ -85,6 +85,34 @@ fn a_token_that_we_revoked_is_no_failure_of_the_server() {
 }
 
 #[test]
+fn access_tokens_are_revoked_where_there_are_no_others() {
+    // A login returns an access token alone, and a logout takes that.
+    let server = Arc::new(TokenServer::default());
+    let answers = Arc::clone(&server);
+    let revoked = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&revoked);
+    let url = serve(move |asked| {
+        if asked.line.contains("/blacklist/") {
+            let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap_or_default();
+            let gone = answers.access.lock().unwrap().remove(body["refresh"].as_str().unwrap_or_default());
+            seen.fetch_add(u64::from(gone), Ordering::Relaxed);
+        }
+        answers.answer(asked)
+    });
+    let mut profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
+    profile.operations["issue"].returns.shift_remove("refresh");
+    profile.operations["revoke"].accepts = None;
+    let rig = Rig { server, target: Target::new(profile, &url, None, &[]).unwrap() };
+    let mix = serde_json::json!({"revoke": 1, "access": 4});
+    let workload = open_load("100/s", "1s", mix, serde_json::json!({"sessions": 20}));
+    let driven = rig.drive(&workload, &mut rig.prepare(&workload));
+    let revoke = operation(&driven, "revoke").accounting;
+    assert!(revoke.completed > 5 && revoke.completed <= revoked.load(Ordering::Relaxed), "{revoke:?}");
+    assert_eq!(driven.record.accounting.failed, 0, "{:?}", kinds(&driven));
+    assert!(driven.record.housekeeping.logins > 5, "{:?}", driven.record.housekeeping);
+}
+
+#[test]
 fn several_keep_house_so_that_many_sessions_stay_fresh() {
     let (now, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (busy, seen) = (Arc::clone(&now), Arc::clone(&most));
@@ -184,7 +212,7 @@ fn steps_that_a_login_which_hangs_keeps_from_being_sent_are_counted_all_the_same
     });
     let workload = workload(serde_json::json!({
         "arrival": {"open": {"rate": "60/s", "process": "constant"}}, "stages": [{"hold": "1500ms"}], "warmup": "0s",
-        "flow": ["issue", {"access": 2}], "connections": 90, "timeout": "5s", "sample": 0,
+        "flow": ["issue", {"access": 2}], "connections": 90, "timeout": "30s", "sample": 0,
     }))
     .plain();
     let driven = rig.drive(&workload, &mut rig.prepare(&workload));
