@@ -9,7 +9,8 @@ use super::event::Event;
 use crate::launch::CpuPlan;
 use crate::load::{self, Drive, Driven, LoadError, Population, Progress, Searched};
 use crate::record::Redactor;
-use crate::scenario::{Find, Idle, Threshold, Workload};
+use crate::scenario::{Find, Idle, Protocol, Threshold, Workload};
+use crate::wire::Scheme;
 
 /// The generator's processors.
 pub(super) struct Wheel<'a> {
@@ -71,6 +72,8 @@ impl<'a> Wheel<'a> {
         if let Ok(floor) = load::selftest::floor(self.cpus.first().copied(), self.server, idle) {
             let certificate = &mut driven.record.certificate;
             (certificate.floor_p50_ns, certificate.floor_p99_ns) = (Some(floor.p50_ns), Some(floor.p99_ns));
+            let encrypted = arm.target.endpoint.scheme == Scheme::Https;
+            certificate.notes.extend(floor_note(self.workload.protocol, encrypted));
         }
         Ok((driven, ended.map(RunError::load(&arm.name))))
     }
@@ -118,6 +121,17 @@ impl<'a> Wheel<'a> {
     }
 }
 
+/// The server of ours by which the floor is known speaks plain HTTP/1.1. What is said of it where the load speaks otherwise.
+fn floor_note(protocol: Protocol, encrypted: bool) -> Option<String> {
+    let spoken = match (protocol, encrypted) {
+        (Protocol::Http1, false) => return None,
+        (Protocol::Http1, true) => "TLS",
+        (Protocol::Http2, false) => "HTTP/2",
+        (Protocol::Http2, true) => "HTTP/2 over TLS",
+    };
+    Some(format!("the floor was measured over plain HTTP/1.1: over {spoken}, as this load was driven, it lies higher"))
+}
+
 /// Which processes share a processor: with the generator, or with one another.
 fn neighbours(arm: &Armed, generator: &[usize]) -> Vec<String> {
     if !arm.started {
@@ -155,6 +169,15 @@ fn sharing(pinned: &[(String, Vec<u32>)], generator: &[u32]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_floor_that_is_of_another_protocol_is_said_to_be() {
+        assert_eq!(floor_note(Protocol::Http1, false), None);
+        let over = |protocol, encrypted| floor_note(protocol, encrypted).unwrap();
+        assert!(over(Protocol::Http2, false).contains("plain HTTP/1.1: over HTTP/2, as"));
+        assert!(over(Protocol::Http2, true).contains("over HTTP/2 over TLS"));
+        assert!(over(Protocol::Http1, true).contains("over TLS"));
+    }
 
     #[test]
     fn whoever_shares_a_processor_is_named() {
