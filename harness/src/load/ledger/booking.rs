@@ -20,9 +20,22 @@ impl Ledger<'_> {
         if !self.second_is_cut && arrival.planned >= self.second_from && arrival.planned < self.next_second {
             self.interval.operations[usize::from(arrival.operation)].note(what, ns);
         } else {
+            if self.interval.apart.len() == self.interval.apart.capacity() {
+                self.make_room();
+            }
             let at = arrival.planned.since(self.recording);
             self.interval.apart.push(Apart { at, operation: arrival.operation, what, ns });
         }
+    }
+
+    /// Gives the interval away before its second is over, so that the list of late ones need not grow on the timed path.
+    /// Where the collector has no empty one to give, it does grow: a new interval would cost more.
+    fn make_room(&mut self) {
+        let Ok(empty) = self.lines.empty.try_recv() else { return };
+        let second = self.interval.second;
+        let mut full = std::mem::replace(&mut self.interval, empty);
+        (full.next, self.interval.second) = (second, second);
+        let _ = self.lines.full.send((self.index, full));
     }
 
     /// A request was written at `now`: its lag, and that it was sent.

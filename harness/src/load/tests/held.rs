@@ -29,11 +29,16 @@ fn a_missed_threshold_that_says_so_ends_the_load() {
 
 #[test]
 fn the_highest_rate_that_holds_is_found_by_arithmetic() {
-    // A server that serves one request after the other, 5 ms each: 200 a second.
+    // A server that serves one request after the other, 5 ms each: 200 a second. It notes how long they took indeed.
     let turn = Mutex::new(());
+    let (served, took_us) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, sum) = (Arc::clone(&served), Arc::clone(&took_us));
     let url = serve(move |_| {
         let _turn = turn.lock().unwrap();
+        let from = Instant::now();
         thread::sleep(Duration::from_millis(5));
+        count.fetch_add(1, Ordering::Relaxed);
+        sum.fetch_add(from.elapsed().as_micros() as u64, Ordering::Relaxed);
         Act { body: "{\"access\":\"a\",\"refresh\":\"r\",\"user\":\"alice\"}".into(), ..ok() }
     });
     let profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
@@ -49,6 +54,8 @@ fn the_highest_rate_that_holds_is_found_by_arithmetic() {
     assert!(!found.at_least && found.low_per_s <= found.rate_per_s && found.rate_per_s <= found.high_per_s);
     // On a busy machine the server is slower than it says, never faster; the queue at the end of a try forgives a bit.
     assert!(found.rate_per_s < 300.0, "{found:?}");
+    let bears = served.load(Ordering::Relaxed) as f64 * 1e6 / took_us.load(Ordering::Relaxed) as f64;
+    assert!(found.high_per_s > bears / 2.0, "it bears {bears:.0} a second: {found:?}");
     assert!(found.tries.len() > 10 && found.tries.iter().any(|t| !t.held && t.why.is_some()), "{found:?}");
     assert_eq!((found.searches, found.level, found.interrupted), (6, 0.96875, false));
 }
