@@ -25,6 +25,8 @@ const LOWEST: f64 = 1.0 / 1024.0;
 const LONGER_AT_MOST: f64 = 8.0;
 /// How long a target that cannot be reached is given to recover from the try before.
 const RECOVERY: Duration = Duration::from_secs(2);
+/// Why a try was missed that says nothing of the target.
+const OURS: &str = "the generator itself cannot send more";
 /// Tries of the coarse search, about; and of each of the others.
 const COARSE_TRIES: usize = 8;
 const FINE_TRIES: usize = 4;
@@ -75,6 +77,7 @@ pub fn find_max_rate(
             ..between(&tries.done, rate * 4.0)
         },
     };
+    found = unless_ours(found, &tries.done);
     let at = match (found.low_per_s, &found.unjudged, tries.done.last()) {
         (low, ..) if low > 0.0 => low,
         (_, Some(_), Some(last)) => last.rate_per_s,
@@ -237,6 +240,20 @@ fn between(tries: &[TryRecord], top: f64) -> FoundRecord {
     FoundRecord { rate_per_s: held, low_per_s: held, high_per_s: missed, ..FoundRecord::default() }
 }
 
+/// Where the generator gave out before the target did, the target bears at least what held: no more is known of it.
+fn unless_ours(found: FoundRecord, tries: &[TryRecord]) -> FoundRecord {
+    let ours = |t: &TryRecord| !t.held && t.rate_per_s <= found.high_per_s && t.why.as_deref() == Some(OURS);
+    if !tries.iter().any(ours) {
+        return found;
+    }
+    match found.low_per_s {
+        low if low > 0.0 => {
+            FoundRecord { rate_per_s: low, high_per_s: low, at_least: true, by_generator: true, ..found }
+        }
+        _ => FoundRecord { unjudged: Some(OURS.to_owned()), by_generator: true, ..found },
+    }
+}
+
 /// The tries of a search, driven.
 struct Tries<'a, 'd> {
     d: &'a Drive<'d>,
@@ -286,6 +303,7 @@ impl Tries<'_, '_> {
         let ended = (!matches!(error, LoadError::Cancelled)).then_some(error);
         driven.interrupted = ended.is_none();
         let why = ended.as_ref().map(|error| self.d.redactor.text(&error.to_string()));
+        let found = unless_ours(found, &self.done);
         driven.record.found =
             Some(FoundRecord { interrupted: ended.is_none(), ended: why, tries: self.done, ..found });
         Ok(Searched { driven, ended })
@@ -343,7 +361,7 @@ impl Tries<'_, '_> {
         let record = &driven.record;
         let missed = |why: String| (Answer::Missed, Some(why), 1.0);
         if record.certificate.busy > BUSY_AT_MOST {
-            return missed("the generator itself cannot send more".to_owned());
+            return missed(OURS.to_owned());
         }
         if let Some(expression) = &record.aborted_by {
             return missed(format!("missed `{expression}`"));
@@ -440,6 +458,21 @@ mod tests {
         assert_eq!(ended, Ok(Ended::Below(1.0)));
         let few = |rate: f64, _| Ok::<_, ()>(if rate > 300.0 { Answer::Missed } else { Answer::TooFew });
         assert_eq!(search(4000.0, &mut { few }, &mut Vec::new()), Ok(Ended::Unjudged(250.0)));
+    }
+
+    #[test]
+    fn a_limit_of_the_generator_is_not_taken_for_one_of_the_target() {
+        let tried = |rate_per_s, why: Option<&str>| {
+            TryRecord { rate_per_s, held: why.is_none(), why: why.map(str::to_owned), seconds: 1.0 }
+        };
+        let bracket = || FoundRecord { rate_per_s: 480.0, low_per_s: 460.0, high_per_s: 500.0, ..FoundRecord::default() };
+        // Far above it was the generator too, but the target ends before that.
+        let theirs = unless_ours(bracket(), &[tried(4000.0, Some(OURS)), tried(500.0, Some("missed")), tried(460.0, None)]);
+        assert_eq!((theirs.rate_per_s, theirs.at_least, theirs.by_generator), (480.0, false, false));
+        let ours = unless_ours(bracket(), &[tried(4000.0, Some("missed")), tried(490.0, Some(OURS)), tried(460.0, None)]);
+        assert_eq!((ours.rate_per_s, ours.high_per_s, ours.at_least, ours.by_generator), (460.0, 460.0, true, true));
+        let none = FoundRecord { high_per_s: 10.0, ..FoundRecord::default() };
+        assert_eq!(unless_ours(none, &[tried(10.0, Some(OURS))]).unjudged.as_deref(), Some(OURS));
     }
 
     #[test]

@@ -210,8 +210,11 @@ pub struct FoundRecord {
     /// The confidence, 0 to 1, with which the median of such searches lies between low and high: 1 - 2 x (1/2)^searches.
     #[serde(default)]
     pub level: f64,
-    /// The highest rate that was to be tried held: the true limit is at or above it.
+    /// The highest rate that was to be tried held, or what the generator could send: the true limit is at or above it.
     pub at_least: bool,
+    /// The generator gave out before the target did.
+    #[serde(default)]
+    pub by_generator: bool,
     /// Why no rate could be judged: a try would have to be longer.
     #[serde(default)]
     pub unjudged: Option<String>,

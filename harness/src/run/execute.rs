@@ -337,9 +337,13 @@ fn what_was_found(found: &FoundRecord) -> String {
         _ => String::new(),
     };
     match found {
+        f if f.at_least && f.by_generator => {
+            format!("every threshold held at {low}, and above it the generator itself was the limit ({tries}).{early}")
+        }
         f if f.at_least => format!("every threshold held at {rate}, the highest rate that was to be tried.{early}"),
         FoundRecord { unjudged: Some(why), .. } => {
-            format!("no highest rate could be told: {why} ({tries}); longer stages bring more samples.{early}")
+            let more = if found.by_generator { "" } else { "; longer stages bring more samples" };
+            format!("no highest rate could be told: {why} ({tries}){more}.{early}")
         }
         f if f.searches > 0 => format!(
             "the highest rate at which every threshold holds is about {rate}: the median of {} searches lies between {low} and {high} with {:.1} % confidence ({tries}).{early}",
