@@ -9,10 +9,11 @@ use hdrhistogram::Histogram;
 
 use super::certificate::{ClosedModel, Observed, certify};
 use super::controls::Controlled;
-use super::drive::{Control, Driven, Seen, Setup};
+use super::drive::{Control, Driven, Seen};
 use super::flow::Counts;
 use super::machine::{Machine, Ports};
 use super::recorder::{Failure, IntervalSamples, OperationSamples, Samples};
+use super::setup::Setup;
 use super::shared::{Done, Live, Model, Shared};
 use super::thresholds::{Evidence, Judgement};
 use super::timeline::{Part, Timeline};

@@ -30,6 +30,7 @@ mod sampled;
 mod script;
 pub mod selftest;
 mod session;
+mod setup;
 mod shared;
 mod streams;
 #[cfg(test)]
