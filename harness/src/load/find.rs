@@ -33,13 +33,13 @@ const FINE_TRIES: usize = 4;
 
 /// Searches below the open rate of the workload, each try a hold as long as its stages or, where that has too few samples
 /// for a percentile, longer. Then drives once more at the rate that held in every search: the record of that drive carries
-/// what was found, and its thresholds are judged like those of any other load. Interrupted, the record of the last try
-/// carries what was found until then.
+/// what was found, and its thresholds are judged like those of any other load. Interrupted, or where the target can no longer
+/// be reached, the record of the last try carries what was found until then.
 pub fn find_max_rate(
     d: &Drive<'_>,
     population: &mut Population,
     thresholds: &[Threshold],
-) -> Result<Driven, LoadError> {
+) -> Result<Searched, LoadError> {
     let top = match (&d.workload.arrival, d.rate) {
         (_, Some(rate)) => rate,
         (Arrival::Open(open), None) => open.rate.0,
@@ -304,8 +304,7 @@ impl Tries<'_, '_> {
         driven.interrupted = ended.is_none();
         let why = ended.as_ref().map(|error| self.d.redactor.text(&error.to_string()));
         let found = unless_ours(found, &self.done);
-        driven.record.found =
-            Some(FoundRecord { interrupted: ended.is_none(), ended: why, tries: self.done, ..found });
+        driven.record.found = Some(FoundRecord { interrupted: ended.is_none(), ended: why, tries: self.done, ..found });
         Ok(Searched { driven, ended })
     }
 
@@ -462,14 +461,20 @@ mod tests {
 
     #[test]
     fn a_limit_of_the_generator_is_not_taken_for_one_of_the_target() {
-        let tried = |rate_per_s, why: Option<&str>| {
-            TryRecord { rate_per_s, held: why.is_none(), why: why.map(str::to_owned), seconds: 1.0 }
+        let tried = |rate_per_s, why: Option<&str>| TryRecord {
+            rate_per_s,
+            held: why.is_none(),
+            why: why.map(str::to_owned),
+            seconds: 1.0,
         };
-        let bracket = || FoundRecord { rate_per_s: 480.0, low_per_s: 460.0, high_per_s: 500.0, ..FoundRecord::default() };
+        let bracket =
+            || FoundRecord { rate_per_s: 480.0, low_per_s: 460.0, high_per_s: 500.0, ..FoundRecord::default() };
         // Far above it was the generator too, but the target ends before that.
-        let theirs = unless_ours(bracket(), &[tried(4000.0, Some(OURS)), tried(500.0, Some("missed")), tried(460.0, None)]);
+        let theirs =
+            unless_ours(bracket(), &[tried(4000.0, Some(OURS)), tried(500.0, Some("missed")), tried(460.0, None)]);
         assert_eq!((theirs.rate_per_s, theirs.at_least, theirs.by_generator), (480.0, false, false));
-        let ours = unless_ours(bracket(), &[tried(4000.0, Some("missed")), tried(490.0, Some(OURS)), tried(460.0, None)]);
+        let ours =
+            unless_ours(bracket(), &[tried(4000.0, Some("missed")), tried(490.0, Some(OURS)), tried(460.0, None)]);
         assert_eq!((ours.rate_per_s, ours.high_per_s, ours.at_least, ours.by_generator), (460.0, 460.0, true, true));
         let none = FoundRecord { high_per_s: 10.0, ..FoundRecord::default() };
         assert_eq!(unless_ours(none, &[tried(10.0, Some(OURS))]).unjudged.as_deref(), Some(OURS));

@@ -157,12 +157,7 @@ fn drive_fixed(url: &str, setup: Setup, cancel: &AtomicBool) -> Result<Driven, L
 }
 
 /// The same with sessions that it has no use for.
-fn drive_with(
-    url: &str,
-    setup: Setup,
-    cancel: &AtomicBool,
-    population: &mut Population,
-) -> Result<Driven, LoadError> {
+fn drive_with(url: &str, setup: Setup, cancel: &AtomicBool, population: &mut Population) -> Result<Driven, LoadError> {
     let plan = Plan {
         scripts: vec![Script::fixed("get", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200)],
         uses: vec![TokenUse::Access],

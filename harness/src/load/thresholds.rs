@@ -192,8 +192,7 @@ impl Evidence {
         ahead: Accounting,
         seconds: f64,
     ) -> Result<Evidence, Why> {
-        let mut evidence =
-            Evidence { counts: Accounting::default(), ahead, seconds, running: true, times: None };
+        let mut evidence = Evidence { counts: Accounting::default(), ahead, seconds, running: true, times: None };
         let mut times = match threshold.metric {
             Metric::Time(..) => Some(Times::new()?),
             _ => None,

@@ -155,7 +155,8 @@ pub fn compare(
     let mut void = voids(design, pairs);
     if let Some(lag) = lag_difference(pairs) {
         let small = explained(&mut quantiles, gate_on, lag);
-        let what = format!("the generator's own lag differs by {:.0} us between the arms, more than a tenth of", lag / 1e3);
+        let what =
+            format!("the generator's own lag differs by {:.0} us between the arms, more than a tenth of", lag / 1e3);
         void.extend(small.main.map(|claim| format!("{what} the {claim} claimed")));
         if !small.others.is_empty() {
             doubts.push(format!("{what} what was seen of {}: these decide nothing", small.others.join(", ")));

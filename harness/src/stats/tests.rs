@@ -320,7 +320,8 @@ fn pairs_with_lag(slowest_ns: u64, issue_ns: u64, lag_ns: u64) -> Vec<Pair> {
         ]);
         Block { responses, failed: 0, lag_p50_ns }
     };
-    let pair = || Pair { baseline: block(0, 0, 0, 1_000), candidate: block(120_000, slowest_ns, issue_ns, 1_000 + lag_ns) };
+    let pair =
+        || Pair { baseline: block(0, 0, 0, 1_000), candidate: block(120_000, slowest_ns, issue_ns, 1_000 + lag_ns) };
     std::iter::repeat_with(pair).take(6).collect()
 }
 
@@ -334,7 +335,11 @@ fn lag_voids_what_a_gate_claims_and_leaves_open_what_stands_beside_it() {
     assert!(beside.void.is_empty(), "{:?}", beside.void);
     assert_eq!(answers(&beside, "issue"), [Answer::Inconclusive; 2]);
     assert_eq!(answers(&beside, "access"), [Answer::Different; 3]);
-    assert!(beside.doubts.iter().any(|d| d.contains("8 us") && d.contains("issue p50, issue p90")), "{:?}", beside.doubts);
+    assert!(
+        beside.doubts.iter().any(|d| d.contains("8 us") && d.contains("issue p50, issue p90")),
+        "{:?}",
+        beside.doubts
+    );
     let gate = compare(&design(0), &pairs_with_lag(60_000, 120_000, 8_000), &[], Vec::new()).unwrap();
     assert!(gate.void.len() == 1 && gate.void[0].contains("the 60 us of access p99 claimed"), "{:?}", gate.void);
     let even = compare(&design(0), &pairs_with_lag(60_000, 60_000, 0), &[], Vec::new()).unwrap();

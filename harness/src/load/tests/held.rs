@@ -308,7 +308,8 @@ fn a_drive_that_cannot_open_its_connections_gives_its_sessions_back() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let mut population = Population::empty();
-    population.sessions = vec![session::Session { locked: true, ..session::Session::default() }; 7];
+    population.sessions = vec![session::Session::default(); 7];
+    population.sessions.iter_mut().for_each(|session| session.locked = true);
     let over_h1 = || Setup { cpus: vec![None, None], ..setup(closed(4), 1.0, 4) };
     let over_h2 = Setup { protocol: crate::scenario::Protocol::Http2, streams: 4, ..over_h1() };
     for setup in [over_h1(), over_h2] {

@@ -133,12 +133,13 @@ fn a_count_of_a_load_that_runs_can_be_too_high_already_but_not_too_low_yet() {
 #[test]
 fn a_rate_of_a_load_that_runs_is_open_where_what_waits_or_what_is_told_too_early_decides() {
     // 90 in two seconds, 10 of them perhaps behind those; and 10 wait.
-    let now = Evidence { running: true, ahead: Accounting { completed: 10, failed: 6, ..Accounting::default() }, ..counts() };
+    let now =
+        Evidence { running: true, ahead: Accounting { completed: 10, failed: 6, ..Accounting::default() }, ..counts() };
     check(&now, "completed.rate > 48/s", "open at 40/s to 50/s");
     check(&now, "completed.rate < 42/s", "open at 40/s to 50/s");
     check(&now, "completed.rate < 40/s", "missed at 40/s to 50/s");
-    check(&now, "failed.rate <= 3/s", "open at 2/s to 10/s");
-    check(&now, "failed.rate < 2/s", "missed at 2/s to 10/s");
+    check(&now, "failed.rate <= 3/s", "open at 2.00/s to 10/s");
+    check(&now, "failed.rate < 2/s", "missed at 2.00/s to 10/s");
     // Of a load that has ended it is what it is.
     check(&Evidence { running: false, ..now }, "completed.rate > 48/s", "missed at 45/s");
 }

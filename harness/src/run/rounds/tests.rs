@@ -120,7 +120,10 @@ fn pairs_that_do_not_suffice_decide_nothing() {
     assert_eq!((record.pairs, median(&record).answer), (5, Answer::Inconclusive), "{record:?}");
     let mut fake = Fake { stop_at: Some(1), ..Fake::default() };
     let (_, record) = judged(&mut fake, Effort::Quick, knee());
-    assert_eq!((record.pairs, record.void[0].as_str()), (0, "it ended before there was a pair to compare: interrupted"));
+    assert_eq!(
+        (record.pairs, record.void[0].as_str()),
+        (0, "it ended before there was a pair to compare: interrupted")
+    );
 }
 
 #[test]
@@ -140,7 +143,10 @@ fn what_the_generator_gave_at_full_speed_is_no_throughput_of_the_targets() {
     says(&record.doubts, "throughput is not compared: in 2 of 6 pairs at full speed the generator was the bottleneck");
     let (_, record) = judged(&mut Fake { ours: vec![3], ..Fake::default() }, Effort::Quick, knee());
     assert_eq!(record.throughput.as_ref().map(|t| t.pairs), Some(5));
-    says(&record.doubts, "in 1 of 6 pairs at full speed the generator was the bottleneck; the throughput is that of the");
+    says(
+        &record.doubts,
+        "in 1 of 6 pairs at full speed the generator was the bottleneck; the throughput is that of the",
+    );
 }
 
 #[test]
