@@ -366,7 +366,7 @@ pub(crate) fn run(
                     done.push(result);
                 }
                 Ok(Err(Failed { error, mut sessions })) => {
-                    population.sessions.append(&mut sessions.list);
+                    population.sessions.append(&mut sessions);
                     // The others are cancelled by the first that fails, and know nothing of why.
                     if matches!(failed, None | Some(LoadError::Cancelled)) {
                         failed = Some(error);
@@ -428,7 +428,7 @@ fn drive_share(
             shared.cancel.store(true, Ordering::Relaxed);
             shared.ready.wait();
             shared.ready.wait();
-            Err(Failed { error, sessions: Sessions::default() })
+            Err(Failed { error, sessions: Vec::new() })
         }
     }
 }

@@ -174,7 +174,7 @@ pub(crate) struct Done {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub error: LoadError,
-    pub sessions: Sessions,
+    pub sessions: Vec<Session>,
 }
 
 impl Done {

@@ -169,7 +169,7 @@ impl Ledger<'_> {
 
     /// Gives up before anything was recorded, or because of the machine.
     pub fn give_up(mut self, error: LoadError) -> Failed {
-        Failed { error, sessions: self.sessions_back() }
+        Failed { error, sessions: self.sessions_back().list }
     }
 
     /// The sessions as the next drive may have them: without those that were made for walks, and nobody holds any.

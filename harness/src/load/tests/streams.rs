@@ -12,6 +12,8 @@ enum Reply {
     Status(u16),
     After(Duration),
     Refuse,
+    /// Says after a while that it was not looked at.
+    TurnAway(Duration),
     Never,
 }
 
@@ -51,6 +53,10 @@ async fn converse(tcp: tokio::net::TcpStream, goodbye_after: usize, behave: Arc<
                     200
                 }
                 Reply::Refuse => return respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                Reply::TurnAway(wait) => {
+                    tokio::time::sleep(wait).await;
+                    return respond.send_reset(h2::Reason::REFUSED_STREAM);
+                }
                 Reply::Never => {
                     tokio::time::sleep(Duration::from_secs(600)).await;
                     200
@@ -148,6 +154,21 @@ fn a_server_that_sends_requests_away_and_pauses_is_not_taken_for_our_lag() {
     assert!(record.sent_again > 0 && operation.response.max_ns > 400_000_000, "{record:?}");
     assert!(operation.lag.p90_ns < 100_000_000, "the pause was taken for lag: {:?}", operation.lag);
     assert!(operation.phases["queue"].n > 30, "{:?}", operation.phases);
+}
+
+#[test]
+fn what_is_sent_again_keeps_its_deadline() {
+    // The first request is turned away after 700 ms; nothing else is ever answered, itself included.
+    let url = serve_h2(usize::MAX, |nth| match nth {
+        0 => Reply::TurnAway(Duration::from_millis(700)),
+        _ => Reply::Never,
+    });
+    let driven = driven(&url, Setup { timeout: Nanos(1_000_000_000), ..over_h2(unhurried(20.0, 0.9, 1), 32) });
+    adds_up(&driven);
+    let (record, operation) = (&driven.record, &driven.record.operations[0]);
+    assert_eq!((record.sent_again, record.accounting.timed_out), (1, 18), "{:?}", operation.errors);
+    // Behind those that were sent before it was turned away it would have waited for 700 ms more.
+    assert!(operation.unended.service.max_ns < 1_500_000_000, "{:?}", operation.unended.service);
 }
 
 #[test]
