@@ -257,7 +257,8 @@ Examples:
   assay compare reports/a reports/b                two stored runs (they were not interleaved: a hint, no proof)
 
 Each target is first driven as fast as it answers, for 0.4 s, and again in every round (`quick` 0.2 s, `standard` 2 s): that is
-how throughput is compared. The blocks between go at --rate, or at 60 % of what the slowest target gave, if that is less.")]
+how throughput is compared, and --rate does not limit it. The blocks between go at --rate, or at 60 % of what the slowest target
+gave, if that is less.")]
 pub struct CompareArgs {
     /// Two stored runs: folders or run.json files
     #[arg(value_name = "RUN", num_args = 2, conflicts_with = "targets", required_unless_present = "targets")]

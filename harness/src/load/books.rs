@@ -9,10 +9,11 @@ use hdrhistogram::Histogram;
 
 use super::certificate::{ClosedModel, Observed, certify};
 use super::controls::Controlled;
-use super::drive::{Control, Driven, Seen, Setup};
+use super::drive::{Control, Driven, Seen};
 use super::flow::Counts;
 use super::machine::{Machine, Ports};
 use super::recorder::{Failure, IntervalSamples, OperationSamples, Samples};
+use super::setup::Setup;
 use super::shared::{Done, Live, Model, Shared};
 use super::thresholds::{Evidence, Judgement};
 use super::timeline::{Part, Timeline};
@@ -128,9 +129,9 @@ impl Books {
     /// Whether it is missed by now, however what still waits will end.
     fn is_missed(&self, threshold: &Threshold, part: &Part, seconds: f64) -> bool {
         let meant = |n: usize| threshold.operation.as_ref().is_none_or(|wanted| *wanted == self.names[n]);
-        let waiting = self.timeline.waiting(part, meant);
+        let (waiting, ahead) = (self.timeline.waiting(part, meant), self.timeline.ahead(part, meant));
         let sums = part.sums.iter().enumerate().filter(|(n, _)| meant(*n)).map(|(_, sum)| sum);
-        let evidence = Evidence::of_sums(threshold, sums, &waiting, seconds);
+        let evidence = Evidence::of_sums(threshold, sums, &waiting, ahead, seconds);
         evidence.is_ok_and(|evidence| matches!(evidence.weigh(threshold), Judgement::Missed(_)))
     }
 
@@ -356,5 +357,41 @@ fn operation_record(
         lag: summary(&sum.lag),
         phases,
         unended: UnendedRecord { response: summary(&sum.unended), service: summary(&sum.unended_service) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorder::What;
+    use super::*;
+
+    /// A second of one loop in which so many were completed, and so many are still waited for.
+    fn second(second: u32, completed: u64, waiting: u64) -> IntervalSamples {
+        let mut interval = IntervalSamples { second, next: second + 1, ..IntervalSamples::new(1).unwrap() };
+        (0..completed + waiting).for_each(|_| interval.operations[0].note(What::Planned, 0));
+        (0..completed).for_each(|_| interval.operations[0].note(What::Completed, 1_000_000));
+        interval
+    }
+
+    #[test]
+    fn a_rate_is_not_missed_because_one_loop_is_a_second_ahead_of_the_other_or_because_answers_are_on_their_way() {
+        let timeline = Timeline::new(1, 2, &[]).unwrap();
+        let mut books =
+            Books { names: vec!["get".into()], timeline, duration_s: 60.0, interrupted: false, aborted: None };
+        let missed = |books: &Books, expression: &str| {
+            let part = &books.timeline.parts[0];
+            books.is_missed(&expression.parse().unwrap(), part, part.seconds(f64::from(books.timeline.passed())))
+        };
+        // The first loop has told two seconds, the second one: 100 a second together.
+        books.timeline.add(0, &second(0, 50, 0)).unwrap();
+        books.timeline.add(0, &second(1, 50, 0)).unwrap();
+        books.timeline.add(1, &second(0, 50, 0)).unwrap();
+        assert_eq!(books.timeline.passed(), 1);
+        assert!(!missed(&books, "completed.rate < 110/s or abort"));
+        assert!(missed(&books, "completed.rate < 90/s or abort"));
+        // In the next second 30 of its 50 are not answered yet.
+        books.timeline.add(1, &second(1, 20, 30)).unwrap();
+        assert!(!missed(&books, "completed.rate > 95/s or abort"));
+        assert!(missed(&books, "completed.rate > 110/s or abort"));
     }
 }

@@ -16,27 +16,23 @@ use super::flow::Step;
 use super::house;
 use super::ledger::Ledger;
 use super::machine::{Machine, raise_descriptor_limit, watch_machine};
-use super::plan::{Pacer, StopRule, Stripe};
+use super::plan::{StopRule, Stripe};
 use super::population::Population;
 use super::recorder::IntervalSamples;
 use super::sampled::{self, Expected, Verified};
 use super::script::{Role, Script};
 use super::session::{Session, Sessions};
-use super::shared::{Chore, Done, Lines, Live, Model, Shared};
+use super::setup::Setup;
+use super::shared::{Chore, Done, Failed, Lines, Live, Shared};
 use super::streams;
 use super::timeline::cut_seconds;
 use super::worker::Worker;
 use super::{LoadError, ProgressSink};
 use crate::record::{HousekeepingRecord, LoadRecord, Redactor};
-use crate::scenario::{Arrival, Idle, MOST_CONNECTIONS, Process, Protocol, Stage, Threshold, Walked, Window, Workload};
+use crate::scenario::{Idle, Protocol, Threshold, Walked, Workload};
 use crate::target::{Target, TokenUse};
 use crate::units::Nanos;
 use crate::wire::{Scheme, TlsOptions};
-
-/// Connections of an open load that does not say how many.
-const OPEN_CONNECTIONS: u32 = 64;
-/// Requests on their way at once on one HTTP/2 connection, if the workload does not say.
-const STREAMS: u32 = 32;
 
 /// One drive of a workload against a deployment.
 #[derive(Clone, Copy)]
@@ -210,124 +206,6 @@ fn reachable(target: &Target, tls: &TlsOptions) -> Result<std::net::SocketAddr, 
     Err(error.map_or(LoadError::Internal("an endpoint without an address".into()), LoadError::Wire))
 }
 
-/// What is driven, as far as it does not depend on the target.
-#[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    pub model: Model,
-    /// The model in words.
-    pub words: String,
-    /// The steps of a flow in words.
-    pub flow: Option<String>,
-    pub open: bool,
-    pub warmup: Nanos,
-    pub duration: Nanos,
-    pub connections: u32,
-    pub timeout: Nanos,
-    pub seed: u64,
-    pub idle: Idle,
-    pub cpus: Vec<Option<usize>>,
-    /// Doubts about who shares the processors.
-    pub neighbours: Vec<String>,
-    pub protocol: Protocol,
-    pub streams: u32,
-    /// Replies per second for the verifier.
-    pub sample: u32,
-    /// Control operations as a share of the load; none at zero.
-    pub control: f64,
-    /// Parts of the time that are kept beside the whole.
-    pub windows: Vec<Window>,
-}
-
-impl Setup {
-    fn of(d: &Drive<'_>) -> Result<Setup, LoadError> {
-        let w = d.workload;
-        let seed = d.seed.unwrap_or(w.seed);
-        let warmup: Nanos = d.warmup.unwrap_or(w.warmup.0).into();
-        let stages = match d.duration {
-            Some(duration) => vec![Stage::Hold(crate::units::Span(duration))],
-            None => w.stages.clone(),
-        };
-        let duration: Duration = stages.iter().map(Stage::lasts).sum();
-        if duration.is_zero() {
-            return Err(LoadError::Usage("`load.stages` last no time at all; hint: `stages: [{hold: 10s}]`".into()));
-        }
-        if w.mix.is_empty() || w.mix.values().any(|x| !x.is_finite() || *x < 0.0) || w.mix.values().sum::<f64>() <= 0.0
-        {
-            return Err(LoadError::Usage(
-                "`load.mix` needs weights of which at least one is above zero; hint: `mix: {access: 1}`".into(),
-            ));
-        }
-        let closed = |users: u32, think: Duration| {
-            let words = match (think.is_zero(), d.full_speed) {
-                (_, true) => format!("closed {users} users at full speed"),
-                (true, _) => format!("closed {users} users"),
-                _ => format!("closed {users} users, think {}", crate::units::Span(think)),
-            };
-            (Model::Closed { users, think: think.into() }, words, false, users)
-        };
-        let open = |rate: f64, process: Process| {
-            let name = if process == Process::Constant { "constant" } else { "poisson" };
-            let pacer = Pacer::new(rate, process, warmup, &stages, seed);
-            (Model::Open(pacer), format!("open {} {name}", crate::units::Rate(rate)), true, OPEN_CONNECTIONS)
-        };
-        let (model, words, is_open, by_default) = match (&w.arrival, d.rate) {
-            _ if d.full_speed => closed(w.connections.unwrap_or(OPEN_CONNECTIONS), Duration::ZERO),
-            (Arrival::Open(o), rate) => open(rate.unwrap_or(o.rate.0), o.process),
-            (Arrival::Closed(_), Some(rate)) => open(rate, Process::Poisson),
-            (Arrival::Closed(c), None) => closed(c.users, c.think.map_or(Duration::ZERO, |t| t.0)),
-        };
-        if !is_open && !stages.iter().all(|stage| matches!(stage, Stage::Hold(_))) && !d.full_speed {
-            return Err(LoadError::Usage(
-                "a closed model has no rate that a stage could change; hint: `stages: [{hold: 10s}]`".into(),
-            ));
-        }
-        let connections = w.connections.unwrap_or(by_default);
-        if connections == 0 || connections > MOST_CONNECTIONS || by_default == 0 || by_default > MOST_CONNECTIONS {
-            return Err(LoadError::Usage(format!(
-                "expected 1 to {MOST_CONNECTIONS} connections and users, saw {connections} and {by_default}"
-            )));
-        }
-        let cpus: Vec<Option<usize>> = match d.cpus {
-            Some(cpus) if !cpus.is_empty() => cpus.iter().map(|c| Some(*c)).collect(),
-            _ => vec![None],
-        };
-        if (connections as usize) < cpus.len() {
-            return Err(LoadError::Usage(format!(
-                "expected a connection at least for each of {} loops, saw {connections}; hint: more `connections`, or fewer `cores`",
-                cpus.len()
-            )));
-        }
-        let idle = w.idle.unwrap_or(if d.own_cpus && d.cpus.is_some() && is_open { Idle::Poll } else { Idle::Sleep });
-        let flow = w.flow_words();
-        let words = match &flow {
-            Some(steps) => format!("{words}, each through {steps}"),
-            None => words,
-        };
-        Ok(Setup {
-            model,
-            words,
-            flow,
-            open: is_open,
-            warmup,
-            duration: duration.into(),
-            connections,
-            timeout: w.timeout.0.into(),
-            seed,
-            idle,
-            cpus,
-            neighbours: match (d.neighbours, d.own_cpus) {
-                ([], false) => vec!["the generator had no core of its own".to_owned()],
-                (known, _) => known.to_vec(),
-            },
-            protocol: w.protocol,
-            streams: if w.protocol == Protocol::Http2 { w.streams.unwrap_or(STREAMS) } else { 1 },
-            sample: w.sample,
-            control: d.control.unwrap_or(if d.full_speed { 0.0 } else { w.control.0 }),
-            windows: Vec::new(),
-        })
-    }
-}
-
 /// What is sent, and to whom.
 pub(crate) struct Plan<'a> {
     pub scripts: Vec<Script>,
@@ -484,10 +362,17 @@ pub(crate) fn run(
         let mut failed = None;
         for thread in threads {
             match thread.join() {
-                Ok(Ok(result)) => done.push(result),
-                // The others are cancelled by the first that fails, and know nothing of why.
-                Ok(Err(error)) if matches!(failed, None | Some(LoadError::Cancelled)) => failed = Some(error),
-                Ok(Err(_)) => {}
+                Ok(Ok(mut result)) => {
+                    population.sessions.append(&mut result.sessions.list);
+                    done.push(result);
+                }
+                Ok(Err(Failed { error, mut sessions })) => {
+                    population.sessions.append(&mut sessions);
+                    // The others are cancelled by the first that fails, and know nothing of why.
+                    if matches!(failed, None | Some(LoadError::Cancelled)) {
+                        failed = Some(error);
+                    }
+                }
                 Err(_) => failed = Some(LoadError::Internal("a loop ended in a panic".into())),
             }
         }
@@ -510,9 +395,6 @@ pub(crate) fn run(
         }
     });
     let (before, after, mut done, seen) = collected?;
-    for done in &mut done {
-        population.sessions.append(&mut done.sessions.list);
-    }
     Ok(books.close(&setup, &shared, topology, control, &before, &after, &mut done, seen))
 }
 
@@ -534,7 +416,7 @@ fn drive_share(
     connections: usize,
     sessions: Sessions,
     lines: Lines,
-) -> Result<Done, LoadError> {
+) -> Result<Done, Failed> {
     let made = Ledger::new(shared, live, stripe, sessions, lines).and_then(|ledger| match shared.protocol {
         Protocol::Http1 => Worker::new(ledger, connections).map(Share::Worker),
         Protocol::Http2 => Ok(Share::Streams(Box::new(ledger))),
@@ -547,7 +429,7 @@ fn drive_share(
             shared.cancel.store(true, Ordering::Relaxed);
             shared.ready.wait();
             shared.ready.wait();
-            Err(error)
+            Err(Failed { error, sessions: Vec::new() })
         }
     }
 }

@@ -25,19 +25,21 @@ const LOWEST: f64 = 1.0 / 1024.0;
 const LONGER_AT_MOST: f64 = 8.0;
 /// How long a target that cannot be reached is given to recover from the try before.
 const RECOVERY: Duration = Duration::from_secs(2);
+/// Why a try was missed that says nothing of the target.
+const OURS: &str = "the generator itself cannot send more";
 /// Tries of the coarse search, about; and of each of the others.
 const COARSE_TRIES: usize = 8;
 const FINE_TRIES: usize = 4;
 
 /// Searches below the open rate of the workload, each try a hold as long as its stages or, where that has too few samples
 /// for a percentile, longer. Then drives once more at the rate that held in every search: the record of that drive carries
-/// what was found, and its thresholds are judged like those of any other load. Interrupted, the record of the last try
-/// carries what was found until then.
+/// what was found, and its thresholds are judged like those of any other load. Interrupted, or where the target can no longer
+/// be reached, the record of the last try carries what was found until then.
 pub fn find_max_rate(
     d: &Drive<'_>,
     population: &mut Population,
     thresholds: &[Threshold],
-) -> Result<Driven, LoadError> {
+) -> Result<Searched, LoadError> {
     let top = match (&d.workload.arrival, d.rate) {
         (_, Some(rate)) => rate,
         (Arrival::Open(open), None) => open.rate.0,
@@ -60,12 +62,11 @@ pub fn find_max_rate(
     let mut brackets = Vec::new();
     let ended = search(top, &mut |rate, left| tries.at(rate, left), &mut brackets);
     let mut found = match ended {
-        // What is known of an interrupted search is kept.
-        Err(Stop(LoadError::Cancelled)) => {
+        // What is known by then is kept.
+        Err(Stop(error)) => {
             let found = bracketed(&brackets).unwrap_or_else(|| between(&tries.done, top));
-            return tries.interrupted(found);
+            return tries.ended_by(error, found);
         }
-        Err(Stop(error)) => return Err(error),
         Ok(Ended::Bracketed) => bracketed(&brackets).unwrap_or_default(),
         Ok(Ended::AtLeast) => {
             FoundRecord { rate_per_s: top, low_per_s: top, high_per_s: top, at_least: true, ..FoundRecord::default() }
@@ -76,20 +77,30 @@ pub fn find_max_rate(
             ..between(&tries.done, rate * 4.0)
         },
     };
+    found = unless_ours(found, &tries.done);
     let at = match (found.low_per_s, &found.unjudged, tries.done.last()) {
         (low, ..) if low > 0.0 => low,
         (_, Some(_), Some(last)) => last.rate_per_s,
         _ => found.high_per_s,
     };
     let longer = tries.longer(at);
-    let mut last = match tries.drive(at, longer, 0) {
-        Err(LoadError::Cancelled) => return tries.interrupted(found),
-        driven => driven?,
+    let mut last = match tries.drive_patiently(at, longer, 0) {
+        Err(error) => return tries.ended_by(error, found),
+        Ok(driven) => driven,
     };
     found.interrupted = last.interrupted;
     found.tries = tries.done;
     last.record.found = Some(found);
-    Ok(last)
+    Ok(Searched { driven: last, ended: None })
+}
+
+/// What a search came to.
+#[derive(Debug)]
+pub struct Searched {
+    /// The last drive, whose record carries what was found.
+    pub driven: Driven,
+    /// What ended the search before it was through, unless that was a cancellation.
+    pub ended: Option<LoadError>,
 }
 
 /// What a try says.
@@ -229,6 +240,20 @@ fn between(tries: &[TryRecord], top: f64) -> FoundRecord {
     FoundRecord { rate_per_s: held, low_per_s: held, high_per_s: missed, ..FoundRecord::default() }
 }
 
+/// Where the generator gave out before the target did, the target bears at least what held: no more is known of it.
+fn unless_ours(found: FoundRecord, tries: &[TryRecord]) -> FoundRecord {
+    let ours = |t: &TryRecord| !t.held && t.rate_per_s <= found.high_per_s && t.why.as_deref() == Some(OURS);
+    if !tries.iter().any(ours) {
+        return found;
+    }
+    match found.low_per_s {
+        low if low > 0.0 => {
+            FoundRecord { rate_per_s: low, high_per_s: low, at_least: true, by_generator: true, ..found }
+        }
+        _ => FoundRecord { unjudged: Some(OURS.to_owned()), by_generator: true, ..found },
+    }
+}
+
 /// The tries of a search, driven.
 struct Tries<'a, 'd> {
     d: &'a Drive<'d>,
@@ -247,15 +272,7 @@ impl Tries<'_, '_> {
     fn at(&mut self, rate: f64, left: usize) -> Result<Answer, Stop> {
         let mut longer = self.longer(rate);
         loop {
-            let driven = match self.drive(rate, longer, left) {
-                // The try before may have been too much: what cannot be reached now gets a moment, once.
-                Err(LoadError::Wire(_)) => {
-                    std::thread::sleep(RECOVERY);
-                    self.drive(rate, longer, left)
-                }
-                driven => driven,
-            };
-            let driven = driven.map_err(Stop)?;
+            let driven = self.drive_patiently(rate, longer, left).map_err(Stop)?;
             if driven.interrupted {
                 self.last = Some(driven);
                 return Err(Stop(LoadError::Cancelled));
@@ -280,12 +297,26 @@ impl Tries<'_, '_> {
         }
     }
 
-    /// The last record that there is, with what was found until then.
-    fn interrupted(self, found: FoundRecord) -> Result<Driven, LoadError> {
-        let mut last = self.last.ok_or(LoadError::Cancelled)?;
-        last.record.found = Some(FoundRecord { interrupted: true, tries: self.done, ..found });
-        last.interrupted = true;
-        Ok(last)
+    /// The last record that there is, with what was found until then; the error alone where nothing was driven before.
+    fn ended_by(self, error: LoadError, found: FoundRecord) -> Result<Searched, LoadError> {
+        let Some(mut driven) = self.last else { return Err(error) };
+        let ended = (!matches!(error, LoadError::Cancelled)).then_some(error);
+        driven.interrupted = ended.is_none();
+        let why = ended.as_ref().map(|error| self.d.redactor.text(&error.to_string()));
+        let found = unless_ours(found, &self.done);
+        driven.record.found = Some(FoundRecord { interrupted: ended.is_none(), ended: why, tries: self.done, ..found });
+        Ok(Searched { driven, ended })
+    }
+
+    /// Drives a rate. The try before may have been too much: what cannot be reached now gets a moment, once.
+    fn drive_patiently(&mut self, rate: f64, longer: f64, left: usize) -> Result<Driven, LoadError> {
+        match self.drive(rate, longer, left) {
+            Err(LoadError::Wire(_)) => {
+                std::thread::sleep(RECOVERY);
+                self.drive(rate, longer, left)
+            }
+            driven => driven,
+        }
     }
 
     /// How many times as long as the workload a try at this rate has to be, as far as it is known.
@@ -329,7 +360,7 @@ impl Tries<'_, '_> {
         let record = &driven.record;
         let missed = |why: String| (Answer::Missed, Some(why), 1.0);
         if record.certificate.busy > BUSY_AT_MOST {
-            return missed("the generator itself cannot send more".to_owned());
+            return missed(OURS.to_owned());
         }
         if let Some(expression) = &record.aborted_by {
             return missed(format!("missed `{expression}`"));
@@ -426,6 +457,27 @@ mod tests {
         assert_eq!(ended, Ok(Ended::Below(1.0)));
         let few = |rate: f64, _| Ok::<_, ()>(if rate > 300.0 { Answer::Missed } else { Answer::TooFew });
         assert_eq!(search(4000.0, &mut { few }, &mut Vec::new()), Ok(Ended::Unjudged(250.0)));
+    }
+
+    #[test]
+    fn a_limit_of_the_generator_is_not_taken_for_one_of_the_target() {
+        let tried = |rate_per_s, why: Option<&str>| TryRecord {
+            rate_per_s,
+            held: why.is_none(),
+            why: why.map(str::to_owned),
+            seconds: 1.0,
+        };
+        let bracket =
+            || FoundRecord { rate_per_s: 480.0, low_per_s: 460.0, high_per_s: 500.0, ..FoundRecord::default() };
+        // Far above it was the generator too, but the target ends before that.
+        let theirs =
+            unless_ours(bracket(), &[tried(4000.0, Some(OURS)), tried(500.0, Some("missed")), tried(460.0, None)]);
+        assert_eq!((theirs.rate_per_s, theirs.at_least, theirs.by_generator), (480.0, false, false));
+        let ours =
+            unless_ours(bracket(), &[tried(4000.0, Some("missed")), tried(490.0, Some(OURS)), tried(460.0, None)]);
+        assert_eq!((ours.rate_per_s, ours.high_per_s, ours.at_least, ours.by_generator), (460.0, 460.0, true, true));
+        let none = FoundRecord { high_per_s: 10.0, ..FoundRecord::default() };
+        assert_eq!(unless_ours(none, &[tried(10.0, Some(OURS))]).unjudged.as_deref(), Some(OURS));
     }
 
     #[test]

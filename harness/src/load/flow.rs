@@ -69,6 +69,24 @@ struct Walk {
     recorded: bool,
 }
 
+impl Walk {
+    /// Goes past a step that has been done once more; the place of the next one.
+    fn advance(&mut self, step: Step) -> usize {
+        self.times += 1;
+        self.requests += 1;
+        if self.times >= step.times {
+            self.step += 1;
+            self.times = 0;
+        }
+        self.step
+    }
+
+    /// The pause before its step, which is there once.
+    fn pause(&self, steps: &[Step]) -> Nanos {
+        if self.times == 0 { steps[self.step].pause } else { Nanos(0) }
+    }
+}
+
 /// A request of a walk that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
@@ -173,13 +191,7 @@ impl Walks {
         if !failed {
             self.expected[operation].learn(service);
         }
-        walk.times += 1;
-        walk.requests += 1;
-        if walk.times >= step.times {
-            walk.step += 1;
-            walk.times = 0;
-        }
-        let over = walk.step == self.steps.len();
+        let over = walk.advance(step) == self.steps.len();
         if failed || over {
             self.counts.abandoned += u64::from(walk.recorded && failed);
             self.counts.completed += u64::from(walk.recorded && !failed);
@@ -190,12 +202,25 @@ impl Walks {
             (true, Some(ns)) => walk.planned + Nanos(ns),
             _ => done,
         };
-        let pause = if walk.times == 0 { self.steps[walk.step].pause } else { Nanos(0) };
-        walk.planned = answered + pause;
+        walk.planned = answered + walk.pause(&self.steps);
         // Nobody can go on before he is answered, whatever the plan was.
         let due = walk.planned.max(done);
         self.due.push(Reverse((due, at)));
         Next::Planned
+    }
+
+    /// The next step of a walk whose last one was not answered, as an open plan has it: from what was expected. None where
+    /// it is not planned before `ends`, and where nobody knows what to expect, since no such step was ever answered.
+    pub fn unanswered(&mut self, at: u32, ends: Nanos) -> Option<Due> {
+        let walk = self.walks.get_mut(at as usize).filter(|_| self.open)?;
+        let step = *self.steps.get(walk.step)?;
+        let expected = Nanos(self.expected[usize::from(step.operation)].ns?);
+        if walk.advance(step) == self.steps.len() {
+            return None;
+        }
+        walk.planned = walk.planned + expected + walk.pause(&self.steps);
+        let planned = walk.planned;
+        (planned < ends).then(|| self.request(at, planned))
     }
 
     /// What the operations were expected to take, by script, where they were done at all.
@@ -236,6 +261,31 @@ mod tests {
         let late = walks.pop(ms(300)).unwrap();
         assert_eq!((late.walk, late.planned, late.due), (second.walk, ms(215), ms(300)));
         assert_ne!(late.n, verify.n);
+    }
+
+    #[test]
+    fn what_stands_behind_a_step_that_is_never_answered_is_planned_too() {
+        let mut walks = walks(true);
+        let hangs = walks.start(1, ms(200), NONE, true);
+        assert_eq!(walks.unanswered(hangs.walk, ms(1000)), None, "nobody knows yet what a login takes");
+        // A login takes 10 ms, a verify 20 ms, and nobody has refreshed yet.
+        let first = walks.start(0, ms(100), NONE, true);
+        walks.ended(first.walk, ms(110), ms(10), false);
+        let verify = walks.pop(ms(115)).unwrap();
+        walks.ended(verify.walk, ms(135), ms(20), false);
+        let seen: Vec<_> = std::iter::from_fn(|| walks.unanswered(hangs.walk, ms(1000))).collect();
+        let told: Vec<_> = seen.iter().map(|due| (due.operation, due.planned)).collect();
+        assert_eq!(told, [(1, ms(215)), (1, ms(235)), (2, ms(255))]);
+        assert!(seen[0].n != seen[1].n && seen[1].n != hangs.n);
+        // What the plan has behind the end is nobody's.
+        let late = walks.start(2, ms(300), NONE, true);
+        assert_eq!(walks.unanswered(late.walk, ms(320)).map(|due| due.planned), Some(ms(315)));
+        assert_eq!(walks.unanswered(late.walk, ms(320)), None);
+        // A user of a closed model plans nothing before he was answered.
+        let mut closed = self::walks(false);
+        let user = closed.start(0, ms(0), 3, true);
+        closed.ended(user.walk, ms(10), ms(10), false);
+        assert_eq!(closed.unanswered(user.walk, ms(1000)), None);
     }
 
     #[test]

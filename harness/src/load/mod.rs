@@ -30,6 +30,7 @@ mod sampled;
 mod script;
 pub mod selftest;
 mod session;
+mod setup;
 mod shared;
 mod streams;
 #[cfg(test)]
@@ -39,7 +40,7 @@ mod timeline;
 mod worker;
 
 pub use drive::{Drive, Driven, Interval, drive, drive_watched};
-pub use find::find_max_rate;
+pub use find::{Searched, find_max_rate};
 pub use hlog::write_hlog;
 pub use plan::{Arrivals, Pacer, Purpose, StopRule, Stripe, random, uniform};
 pub use population::Population;

@@ -12,8 +12,9 @@ const LOW_NS: u64 = 100;
 const HIGH_NS: u64 = 120_000_000_000;
 /// Kinds of failure that one interval tells apart per operation.
 const MAX_KINDS: usize = 32;
-/// Entries about requests of other seconds for which there is room from the beginning.
-const APART: usize = 1024;
+/// Entries about requests of other seconds for which there is room from the beginning. Little in tests, so that they meet
+/// what happens when it is full.
+const APART: usize = if cfg!(test) { 32 } else { 8192 };
 /// The failure that is no end: how long the answer would have taken is not known.
 pub(crate) const TIMEOUT: Failure = Failure::Wire("timeout");
 

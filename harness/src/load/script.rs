@@ -241,10 +241,7 @@ impl Script {
     pub fn presents(&self, target: &Target) -> TokenUse {
         match self.role {
             Role::Refresh => TokenUse::Refresh,
-            Role::Revoke => {
-                let stated = target.operation(&self.operation).ok().and_then(|o| o.accepts.clone());
-                stated.and_then(|uses| uses.first().copied()).unwrap_or(TokenUse::Refresh)
-            }
+            Role::Revoke => target.revocable().first().copied().unwrap_or(TokenUse::Refresh),
             _ => TokenUse::Access,
         }
     }

@@ -228,8 +228,8 @@ impl Sessions {
 
     /// The session that arrival `n` uses, or none if all that were looked at are taken.
     pub fn pick(&mut self, role: Role, uses: TokenUse, n: u64, now: Nanos) -> Option<usize> {
-        let presents = role == Role::Present && uses == TokenUse::Access;
-        let len = if presents { self.list.len() } else { self.renewable.len() };
+        let by_access = uses == TokenUse::Access;
+        let len = if by_access { self.list.len() } else { self.renewable.len() };
         if len == 0 {
             return None;
         }
@@ -246,13 +246,12 @@ impl Sessions {
         let mut stale = None;
         for step in 0..len.min(LOOKED_AT) {
             let place = (from + step) % len;
-            let at = if presents { place } else { self.renewable[place] as usize };
+            let at = if by_access { place } else { self.renewable[place] as usize };
             let session = &self.list[at];
-            let usable = match presents {
-                true => !session.access.is_empty() && !session.ended && !session.walked,
-                false => !session.refresh.is_empty() && !session.ended && !session.locked && !session.walked,
-            };
-            if !usable {
+            let token = if by_access { &session.access } else { &session.refresh };
+            // An access token is presented while others do so too; what uses a token up has it alone.
+            let held = session.locked && !(by_access && role == Role::Present);
+            if token.is_empty() || session.ended || session.walked || held {
                 continue;
             }
             if uses == TokenUse::Access && session.has_expired(now) {
@@ -396,6 +395,21 @@ mod tests {
         sessions.list[7].refresh.push(b'r');
         sessions.renewed(7);
         assert!((0..100).any(|n| sessions.pick(Role::Revoke, TokenUse::Refresh, n, Nanos(1)) == Some(7)));
+    }
+
+    #[test]
+    fn an_access_token_is_revoked_once_and_needs_no_refresh_token_beside_it() {
+        let mut sessions = sessions(3, Reuse::Uniform);
+        sessions.list.iter_mut().for_each(|session| session.refresh.clear());
+        let mut sessions = Sessions::new(sessions.list, Reuse::Uniform, 42, 1);
+        let mut ended = std::collections::BTreeSet::new();
+        for n in 0..3 {
+            let at = sessions.pick(Role::Revoke, TokenUse::Access, n, Nanos(1)).unwrap();
+            sessions.list[at].locked = true;
+            ended.insert(at);
+        }
+        assert_eq!((ended.len(), sessions.pick(Role::Revoke, TokenUse::Access, 3, Nanos(1))), (3, None));
+        assert!(sessions.pick(Role::Present, TokenUse::Access, 4, Nanos(1)).is_some());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Barrier};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
+use super::LoadError;
 use super::flow::{Counts, Step};
 use super::found::Found;
 use super::plan::{Pacer, Purpose, StopRule, uniform};
@@ -167,6 +168,13 @@ pub(crate) struct Done {
     pub expected: Vec<Option<Nanos>>,
     /// Sessions that still waited for a login or a refresh when the time was over.
     pub tired: u64,
+}
+
+/// What a loop hands back that could not be driven: its sessions are needed for the next try.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub error: LoadError,
+    pub sessions: Vec<Session>,
 }
 
 impl Done {

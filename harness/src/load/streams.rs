@@ -28,7 +28,7 @@ use super::LoadError;
 use super::flight::{Arrival, Flight, LIMITS};
 use super::ledger::{Choice, Ledger};
 use super::recorder::Failure;
-use super::shared::{Done, Shared, thread_cpu};
+use super::shared::{Done, Failed, Shared, thread_cpu};
 use crate::clock;
 use crate::scenario::Idle;
 use crate::units::Nanos;
@@ -41,15 +41,14 @@ const BURST: usize = 32;
 const MOST_AGAIN: u8 = 8;
 
 /// Drives until the stop rule says so, and hands back what was seen.
-pub(super) fn run(ledger: Ledger<'_>, connections: usize) -> Result<Done, LoadError> {
+pub(super) fn run(mut ledger: Ledger<'_>, connections: usize) -> Result<Done, Failed> {
     let machine = |e: std::io::Error| LoadError::Machine(format!("a runtime: {e}"));
     let made = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(machine);
     match made {
         Ok(runtime) => LocalSet::new().block_on(&runtime, Driver::new(ledger, connections).drive()),
         Err(error) => {
-            let mut ledger = ledger;
-            ledger.begin(Err(error))?;
-            Err(LoadError::Internal("a loop without a runtime".into()))
+            let error = ledger.begin(Err(error)).err();
+            Err(ledger.give_up(error.unwrap_or(LoadError::Internal("a loop without a runtime".into()))))
         }
     }
 }
@@ -183,10 +182,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn drive(mut self) -> Result<Done, LoadError> {
+    async fn drive(mut self) -> Result<Done, Failed> {
         let opened = self.open_all().await;
-        self.ledger.begin(opened)?;
-        let alarm = Alarm::new()?;
+        let alarm = match self.ledger.begin(opened).and_then(|()| Alarm::new()) {
+            Ok(alarm) => alarm,
+            Err(error) => return Err(self.ledger.give_up(error)),
+        };
         let mut cpu_at_recording = None;
         loop {
             let turn = clock::mono();
@@ -302,7 +303,7 @@ impl<'a> Driver<'a> {
                     line.opening = true;
                     let (inbox, addr, tls) = (Rc::clone(&self.inbox), self.shared.addr, self.shared.tls.clone());
                     let patience = self.shared.timeout.duration();
-                    self.ledger.done.opened += 1;
+                    self.ledger.done.opened += u64::from(clock::mono() >= self.ledger.recording);
                     spawn_local(async move {
                         let result = open(addr, tls, patience).await;
                         inbox.put(News::Opened { line: at, result });
@@ -317,18 +318,19 @@ impl<'a> Driver<'a> {
     /// Sends what is due. Says whether anything was.
     fn release(&mut self, now: Nanos) -> bool {
         for sent in 0..BURST {
-            if let Some(flight) = self.again.front().copied() {
-                let Some(line) = self.line() else { return sent > 0 };
-                let Some(slot) = self.free.pop() else { return sent > 0 };
-                self.again.pop_front();
-                self.send(slot, line, flight);
-                continue;
-            }
             // A line that is gone is opened again for somebody only.
-            if !self.ledger.is_due(now) {
+            if self.again.is_empty() && !self.ledger.is_due(now) {
                 return sent > 0;
             }
             let line = if self.free.is_empty() { None } else { self.line() };
+            // Those that were turned away go first. What is due meanwhile queues: it waits for the server, not for us.
+            if let Some(line) = line
+                && let Some(flight) = self.again.pop_front()
+            {
+                let Some(slot) = self.free.pop() else { return sent > 0 };
+                self.send(slot, line, flight);
+                continue;
+            }
             let Some((arrival, choice)) = self.ledger.ready(now, line.is_some()) else { return sent > 0 };
             if let Some(line) = line {
                 self.dispatch(line, arrival, &choice);
@@ -371,7 +373,12 @@ impl<'a> Driver<'a> {
         slot.flight = Some(flight);
         slot.task = None;
         slot.head = Rc::new(Cell::new(Nanos(0)));
-        self.deadlines.push_back((at, slot.generation, flight.wire));
+        // What is sent again keeps its deadline, and its place among the others.
+        let place = match flight.again {
+            0 => self.deadlines.len(),
+            _ => self.deadlines.partition_point(|(_, _, wire)| *wire <= flight.wire),
+        };
+        self.deadlines.insert(place, (at, slot.generation, flight.wire));
         if let Some(error) = line.failed.take() {
             return self.fail(at, Failure::Wire(error.kind()), &error);
         }
@@ -464,6 +471,12 @@ impl<'a> Driver<'a> {
 
     /// Ends what has taken too long: the stream is reset, the connection goes on.
     fn time_out(&mut self, now: Nanos) {
+        let late = |flight: &Flight| flight.wire + self.shared.timeout <= now;
+        while let Some(flight) = self.again.iter().position(late).and_then(|at| self.again.remove(at)) {
+            let error = WireError::Timeout { what: "connection", after: self.shared.timeout.duration() };
+            self.ledger.in_flight -= 1;
+            self.ledger.failed(&flight, now, Failure::Wire(error.kind()), &error.to_string());
+        }
         while let Some((at, generation, wire)) = self.deadlines.front().copied() {
             let gone = self.slots[at].generation != generation;
             if !gone && wire + self.shared.timeout > now {

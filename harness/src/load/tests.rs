@@ -6,7 +6,9 @@
 mod flows;
 mod held;
 mod hostile;
+mod rig;
 mod streams;
+mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read as _, Write as _};
@@ -16,8 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::drive::{Control, Plan, Setup, run};
+use super::drive::{Control, Plan, run};
 use super::script::Script;
+use super::setup::Setup;
 use super::shared::Model;
 use super::*;
 use crate::record::Redactor;
@@ -25,6 +28,7 @@ use crate::scenario::{Idle, Process, Reuse, Stage, Workload};
 use crate::target::{Target, TokenUse};
 use crate::units::Span;
 use crate::wire::TlsOptions;
+use rig::{Rig, TokenServer, drive_and_check, rig, workload};
 
 /// What a server does with one request.
 #[derive(Clone, Debug, Default)]
@@ -149,6 +153,11 @@ fn closed(users: u32) -> Model {
 
 /// Drives `GET /` at a server without a profile.
 fn drive_fixed(url: &str, setup: Setup, cancel: &AtomicBool) -> Result<Driven, LoadError> {
+    drive_with(url, setup, cancel, &mut Population::empty())
+}
+
+/// The same with sessions that it has no use for.
+fn drive_with(url: &str, setup: Setup, cancel: &AtomicBool, population: &mut Population) -> Result<Driven, LoadError> {
     let plan = Plan {
         scripts: vec![Script::fixed("get", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200)],
         uses: vec![TokenUse::Access],
@@ -165,7 +174,7 @@ fn drive_fixed(url: &str, setup: Setup, cancel: &AtomicBool) -> Result<Driven, L
         flow: Vec::new(),
     };
     let control = Control { redactor: &Redactor::new(false), on_progress: &|_| {}, cancel, abort: &[] };
-    run(setup, plan, &mut Population::empty(), "bare", &control)
+    run(setup, plan, population, "bare", &control)
 }
 
 fn driven(url: &str, setup: Setup) -> Driven {
@@ -347,272 +356,4 @@ fn the_interval_log_is_read_by_the_fields_own_library() {
     assert_eq!(seen["get.failed"], driven.record.accounting.failed);
     assert_eq!(seen["get.service"], driven.record.accounting.completed);
     assert_eq!(seen["get.lag"], driven.record.operations[0].lag.n);
-}
-
-/// A strict token server in the wire form of the reference profile: a refresh token works exactly once.
-#[derive(Default)]
-struct TokenServer {
-    next: AtomicU64,
-    live: Mutex<HashSet<String>>,
-    access: Mutex<HashSet<String>>,
-    replayed: AtomicU64,
-    /// Access tokens that were refused.
-    refused: AtomicU64,
-    /// Refresh tokens end as Base64 does, so that they cannot be spliced as they are.
-    padded: AtomicBool,
-    logins: AtomicU64,
-    /// What logins return as access token, if not a text of their own.
-    jwt: std::sync::OnceLock<String>,
-}
-
-impl TokenServer {
-    fn pair(&self) -> String {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        let padding = if self.padded.load(Ordering::Relaxed) { "==" } else { "" };
-        let (access, refresh) =
-            (format!("access-{n}-abcdefghijklmnopqrst"), format!("refresh-{n}-abcdefghijklmnopqrst{padding}"));
-        self.live.lock().unwrap().insert(refresh.clone());
-        self.access.lock().unwrap().insert(access.clone());
-        format!("{{\"access\":\"{access}\",\"refresh\":\"{refresh}\"}}")
-    }
-
-    fn answer(&self, asked: &Asked) -> Act {
-        let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap_or_default();
-        let act = |status: u16, body: String| Act { status, body, ..Act::default() };
-        if asked.line.starts_with("POST /api/token/ ") {
-            self.logins.fetch_add(1, Ordering::Relaxed);
-            match self.jwt.get() {
-                Some(jwt) => act(200, format!("{{\"access\":\"{jwt}\",\"refresh\":\"r\"}}")),
-                None => act(200, self.pair()),
-            }
-        } else if asked.line.starts_with("POST /api/token/refresh/ ") {
-            let used = self.live.lock().unwrap().remove(body["refresh"].as_str().unwrap_or_default());
-            if used {
-                act(200, self.pair())
-            } else {
-                self.replayed.fetch_add(1, Ordering::Relaxed);
-                act(401, "{\"code\":\"token_not_valid\"}".into())
-            }
-        } else if asked.line.starts_with("POST /api/token/blacklist/ ") {
-            self.live.lock().unwrap().remove(body["refresh"].as_str().unwrap_or_default());
-            act(200, "{}".into())
-        } else if asked.line.starts_with("GET /hello/ ") {
-            let known = self.access.lock().unwrap().contains(&asked.bearer);
-            if known {
-                act(200, "{\"user\":\"alice\"}".into())
-            } else {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                act(401, "{}".into())
-            }
-        } else {
-            act(404, String::new())
-        }
-    }
-}
-
-/// Without control operations, since these servers count what they are asked.
-fn workload(mut yaml: serde_json::Value) -> Workload {
-    yaml["control"] = "0%".into();
-    serde_json::from_value(yaml).unwrap()
-}
-
-struct Rig {
-    server: Arc<TokenServer>,
-    target: Target,
-}
-
-fn rig() -> Rig {
-    let server = Arc::new(TokenServer::default());
-    let answers = Arc::clone(&server);
-    let url = serve(move |asked| answers.answer(asked));
-    let profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
-    Rig { server, target: Target::new(profile, &url, None, &[]).unwrap() }
-}
-
-impl Rig {
-    fn with<T>(&self, workload: &Workload, act: impl FnOnce(&Drive<'_>) -> T) -> T {
-        act(&Drive {
-            target: &self.target,
-            workload,
-            topology: "bare",
-            tls: &TlsOptions::default(),
-            seed: None,
-            duration: None,
-            warmup: None,
-            rate: None,
-            full_speed: false,
-            control: None,
-            cpus: None,
-            own_cpus: false,
-            neighbours: &[],
-            redactor: &Redactor::new(false),
-            on_progress: &|_| {},
-            cancel: &AtomicBool::new(false),
-        })
-    }
-    fn drive(&self, workload: &Workload, population: &mut Population) -> Driven {
-        self.with(workload, |d| drive_and_check(d, population))
-    }
-    fn drive_held_to(
-        &self,
-        workload: &Workload,
-        population: &mut Population,
-        thresholds: &[crate::scenario::Threshold],
-    ) -> Driven {
-        let driven = self.with(workload, |d| drive_watched(d, population, thresholds).unwrap());
-        adds_up(&driven);
-        driven
-    }
-    fn prepare(&self, workload: &Workload) -> Population {
-        Population::prepare(&self.target, workload, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false)).unwrap()
-    }
-}
-
-fn drive_and_check(d: &Drive<'_>, population: &mut Population) -> Driven {
-    let driven = drive(d, population).unwrap();
-    adds_up(&driven);
-    driven
-}
-
-#[test]
-fn a_rotating_refresh_token_is_never_sent_twice() {
-    let rig = rig();
-    let workload = workload(serde_json::json!({
-        "arrival": {"open": {"rate": "300/s"}},
-        "stages": [{"hold": "1s"}],
-        "warmup": "200ms",
-        "mix": {"refresh": 1, "access": 2, "issue": 0.2},
-        "tokens": {"sessions": 20},
-        "connections": 8,
-    }));
-    let mut population = rig.prepare(&workload);
-    assert_eq!((population.len(), population.refreshable()), (20, 20));
-    for _ in 0..2 {
-        let driven = rig.drive(&workload, &mut population);
-        let a = driven.record.accounting;
-        assert_eq!(a.failed + a.timed_out + a.skipped, 0, "{:?}", kinds(&driven));
-        assert!(a.completed > 50, "{a:?}");
-        assert!(driven.record.distinct_token_ratio.unwrap() > 0.1);
-    }
-    assert_eq!(rig.server.replayed.load(Ordering::Relaxed), 0);
-    assert_eq!(population.len(), 20);
-}
-
-#[test]
-fn spoilt_tokens_count_as_success_when_they_are_refused() {
-    for padded in [false, true] {
-        spoilt_tokens_are_refused(padded);
-    }
-}
-
-fn spoilt_tokens_are_refused(padded: bool) {
-    let rig = rig();
-    rig.server.padded.store(padded, Ordering::Relaxed);
-    let workload = workload(serde_json::json!({
-        "arrival": {"closed": {"users": 2, "think": "1ms"}},
-        "stages": [{"hold": "500ms"}],
-        "warmup": "0s",
-        "mix": {"access": 1},
-        "tokens": {"sessions": 5, "tampered": "50%"},
-    }));
-    let mut population = rig.prepare(&workload);
-    let driven = rig.drive(&workload, &mut population);
-    assert_eq!(driven.record.accounting.failed, 0, "{:?}", kinds(&driven));
-    assert!(driven.record.accounting.completed > 4);
-    let refused = rig.server.refused.load(Ordering::Relaxed);
-    assert!(refused > 0, "padded: {padded}: none was spoilt");
-}
-
-#[test]
-fn a_good_token_that_is_refused_is_told_from_other_failures() {
-    let rig = rig();
-    let workload = workload(serde_json::json!({
-        "arrival": {"closed": {"users": 1, "think": "5ms"}},
-        "stages": [{"hold": "400ms"}], "warmup": "0s", "mix": {"access": 1}, "tokens": {"sessions": 2},
-    }));
-    let mut population = rig.prepare(&workload);
-    rig.server.access.lock().unwrap().clear();
-    let driven = rig.drive(&workload, &mut population);
-    assert!(kinds(&driven).contains_key("refused a good token (status 401)"), "{:?}", kinds(&driven));
-}
-
-#[test]
-fn full_speed_says_who_was_the_bottleneck() {
-    let rig = rig();
-    let workload = workload(serde_json::json!({
-        "arrival": {"open": {"rate": "10/s"}}, "mix": {"access": 1}, "tokens": {"sessions": 2}, "connections": 4,
-    }));
-    let mut population = rig.prepare(&workload);
-    let drive = Drive {
-        target: &rig.target,
-        workload: &workload,
-        topology: "bare",
-        tls: &TlsOptions::default(),
-        seed: Some(7),
-        duration: Some(Duration::from_millis(500)),
-        warmup: Some(Duration::ZERO),
-        rate: None,
-        full_speed: true,
-        control: None,
-        cpus: None,
-        own_cpus: false,
-        neighbours: &[],
-        redactor: &Redactor::new(false),
-        on_progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-    };
-    let driven = drive_and_check(&drive, &mut population);
-    assert!(driven.record.certificate.bottleneck.is_some());
-    assert!(driven.record.accounting.completed > 10 && !driven.record.open, "{:?}", driven.record.accounting);
-}
-
-#[test]
-fn tokens_signed_here_are_as_good_as_logins() {
-    let rig = rig();
-    let workload = workload(serde_json::json!({
-        "arrival": {"closed": {"users": 1}}, "mix": {"access": 1},
-        "tokens": {"sessions": 20_000, "sign": true},
-    }));
-    // The double's tokens are no JWTs, so that there is nothing to sign after.
-    let refused = Population::prepare(&rig.target, &workload, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false));
-    assert!(matches!(&refused, Err(LoadError::Usage(why)) if why.contains("not JWTs")), "{refused:?}");
-
-    let key = sampled::signing_key(&rig.target).unwrap();
-    let claims = serde_json::json!({"token_type": "access", "jti": "one", "iat": 1, "exp": 2, "sub": "alice"});
-    let model = crate::jose::Forge::new(&serde_json::json!({"alg": "HS256", "typ": "JWT"}), &claims);
-    let model = model.sign(&key, crate::jose::algorithm("HS256").unwrap(), &mut rand::rng()).unwrap().token();
-    rig.server.jwt.set(model).unwrap();
-    let population = rig.prepare(&workload);
-    assert_eq!((population.len(), rig.server.logins.load(Ordering::Relaxed)), (20_000, 2));
-    let keys = sampled::keys_of(&rig.target).unwrap();
-    let policy = crate::jose::Policy { now: Some(crate::clock::unix()), ..crate::jose::Policy::default() };
-    let mut seen = HashSet::new();
-    for session in population.sessions.iter().step_by(1999).skip(1) {
-        let token = String::from_utf8(session.access.clone()).unwrap();
-        let verified = crate::jose::verify(&token, &keys, &policy).unwrap();
-        assert_eq!(verified.claims["sub"], "alice");
-        assert!(seen.insert(verified.claims["jti"].to_string()));
-        // What a session takes: the token, and little beside it.
-        assert!(session.access.capacity() + size_of::<session::Session>() < 1024);
-    }
-}
-
-#[test]
-fn revoked_tokens_count_as_success_when_they_are_refused() {
-    let rig = rig();
-    let shape = |mix: serde_json::Value| {
-        workload(serde_json::json!({
-            "arrival": {"closed": {"users": 2, "think": "1ms"}}, "stages": [{"hold": "500ms"}], "warmup": "0s",
-            "mix": mix, "tokens": {"sessions": 5, "revoked": "50%"},
-        }))
-    };
-    let workload = shape(serde_json::json!({"refresh": 1, "access": 1}));
-    let mut population = rig.prepare(&workload);
-    assert!(population.revoked.len() > 4);
-    let driven = rig.drive(&workload, &mut population);
-    assert_eq!(driven.record.accounting.failed, 0, "{:?}", kinds(&driven));
-    assert!(rig.server.replayed.load(Ordering::Relaxed) > 0, "no revoked token was sent");
-    let useless = shape(serde_json::json!({"access": 1}));
-    let refused = Population::prepare(&rig.target, &useless, &TlsOptions::default(), &|_| {}, &AtomicBool::new(false));
-    assert!(matches!(&refused, Err(LoadError::Usage(why)) if why.contains("refresh tokens")), "{refused:?}");
 }

@@ -130,6 +130,8 @@ impl Times {
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     pub counts: Accounting,
+    /// What of it may lie behind those seconds: of a load that runs, some loops have told more than others.
+    pub ahead: Accounting,
     pub seconds: f64,
     /// More may come: a count can still grow.
     pub running: bool,
@@ -152,7 +154,8 @@ impl Evidence {
         if operations.is_empty() {
             return Err(Why::NoOperation(threshold.operation.clone().unwrap_or_else(|| "any".into())));
         }
-        let mut evidence = Evidence { counts: Accounting::default(), seconds, running: false, times: None };
+        let none = Accounting::default();
+        let mut evidence = Evidence { counts: none, ahead: none, seconds, running: false, times: None };
         operations.iter().for_each(|o| evidence.counts.add(&o.accounting));
         if let Metric::Time(clock, _) = threshold.metric {
             let mut times = Times::new()?;
@@ -180,15 +183,16 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// The same of the sums of a load, which may still run: `waiting` are those that have not ended yet, with how long
-    /// they have waited at least.
+    /// The same of the sums of a load that runs: `waiting` are those that have not ended yet, with how long they have
+    /// waited at least; `ahead` is what may have been planned behind the seconds.
     pub fn of_sums<'a>(
         threshold: &Threshold,
         sums: impl Iterator<Item = &'a OperationSamples>,
         waiting: &[(Nanos, u64)],
+        ahead: Accounting,
         seconds: f64,
     ) -> Result<Evidence, Why> {
-        let mut evidence = Evidence { counts: Accounting::default(), seconds, running: true, times: None };
+        let mut evidence = Evidence { counts: Accounting::default(), ahead, seconds, running: true, times: None };
         let mut times = match threshold.metric {
             Metric::Time(..) => Some(Times::new()?),
             _ => None,
@@ -271,13 +275,17 @@ impl Evidence {
         let c = self.counts;
         // What may still become a failure or a timeout.
         let open = c.in_flight + c.unsent;
-        let (seen, could) = match metric {
-            Metric::Count(outcome) | Metric::Ratio(outcome) | Metric::Rate(outcome) => match outcome {
-                Outcome::Completed => (c.completed, open),
-                Outcome::Failed => (c.failed + c.timed_out, open),
-                Outcome::TimedOut => (c.timed_out, open),
-                Outcome::Skipped => (c.skipped, 0),
-            },
+        let of = |c: &Accounting, outcome: Outcome| match outcome {
+            Outcome::Completed => c.completed,
+            Outcome::Failed => c.failed + c.timed_out,
+            Outcome::TimedOut => c.timed_out,
+            Outcome::Skipped => c.skipped,
+        };
+        let (seen, could, ahead) = match metric {
+            Metric::Count(outcome) | Metric::Ratio(outcome) | Metric::Rate(outcome) => {
+                let could = if outcome == Outcome::Skipped { 0 } else { open };
+                (of(&c, outcome), could, of(&self.ahead, outcome))
+            }
             Metric::Time(_, statistic) => {
                 return self.times.as_ref().ok_or(Why::NoSample)?.number(statistic);
             }
@@ -298,6 +306,11 @@ impl Evidence {
             Metric::Count(Outcome::Completed) => Ok(Seen::exactly(seen as f64)),
             Metric::Count(_) => Ok(span(1.0)),
             Metric::Rate(_) if self.seconds <= 0.0 => Err(Why::NoTime),
+            // What waits may be completed yet, and some of what was seen may belong to seconds that are not over.
+            Metric::Rate(_) if self.running => {
+                let low = seen.saturating_sub(ahead) as f64 / self.seconds;
+                Ok(Seen { low, high: span(self.seconds).high })
+            }
             Metric::Rate(Outcome::Completed) => Ok(Seen::exactly(seen as f64 / self.seconds)),
             Metric::Rate(_) => Ok(span(self.seconds)),
             _ => {

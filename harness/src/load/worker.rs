@@ -14,7 +14,7 @@ use super::LoadError;
 use super::flight::{Arrival, Conn, Flight, NONE, State};
 use super::ledger::{Choice, Ledger, TICK};
 use super::recorder::Failure;
-use super::shared::{Done, Shared, thread_cpu};
+use super::shared::{Done, Failed, Shared, thread_cpu};
 use crate::clock;
 use crate::scenario::Idle;
 use crate::units::Nanos;
@@ -66,10 +66,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Opens the connections, waits for the other loops, drives, and hands back what was seen.
-    pub fn run(mut self) -> Result<Done, LoadError> {
+    pub fn run(mut self) -> Result<Done, Failed> {
         let opened = self.open_all();
-        self.ledger.begin(opened)?;
-        self.turn_until_done()?;
+        let begun = self.ledger.begin(opened);
+        if let Err(error) = begun.and_then(|()| self.turn_until_done()) {
+            return Err(self.ledger.give_up(error));
+        }
         self.ledger.done.cpu = self.ledger.done.cpu_before.map_or(Nanos(0), |before| thread_cpu().since(before));
         let flying: Vec<Flight> = self.conns.iter().filter_map(|c| c.flight).collect();
         Ok(self.ledger.close(&flying))

@@ -210,14 +210,21 @@ pub struct FoundRecord {
     /// The confidence, 0 to 1, with which the median of such searches lies between low and high: 1 - 2 x (1/2)^searches.
     #[serde(default)]
     pub level: f64,
-    /// The highest rate that was to be tried held: the true limit is at or above it.
+    /// The highest rate that was to be tried held, or what the generator could send: the true limit is at or above it.
     pub at_least: bool,
+    /// The generator gave out before the target did.
+    #[serde(default)]
+    pub by_generator: bool,
     /// Why no rate could be judged: a try would have to be longer.
     #[serde(default)]
     pub unjudged: Option<String>,
     /// The search was interrupted: the numbers are what was known by then.
     #[serde(default)]
     pub interrupted: bool,
+    /// What else ended the search before it was through, if something did: the numbers are what was known by then, and
+    /// the load is the last try.
+    #[serde(default)]
+    pub ended: Option<String>,
     /// Every try, in order.
     pub tries: Vec<TryRecord>,
 }

@@ -82,6 +82,7 @@ pub fn largest(histogram: &HistogramRecord) -> String {
 pub fn found(found: &FoundRecord) -> &'static str {
     match found {
         f if f.interrupted => "interrupted",
+        f if f.ended.is_some() => "ended early",
         f if f.unjudged.is_some() => "not judged",
         f if f.at_least => "at least",
         f if f.low_per_s == 0.0 => "missed at every rate",

@@ -7,9 +7,10 @@ use super::ask::Ask;
 use super::error::RunError;
 use super::event::Event;
 use crate::launch::CpuPlan;
-use crate::load::{self, Drive, Driven, LoadError, Population, Progress};
+use crate::load::{self, Drive, Driven, LoadError, Population, Progress, Searched};
 use crate::record::Redactor;
-use crate::scenario::{Find, Idle, Threshold, Workload};
+use crate::scenario::{Find, Idle, Protocol, Threshold, Workload};
+use crate::wire::Scheme;
 
 /// The generator's processors.
 pub(super) struct Wheel<'a> {
@@ -51,14 +52,19 @@ impl<'a> Wheel<'a> {
         }
     }
 
-    /// Drives the workload as written: held to thresholds that may end it, or in search of the highest rate.
-    pub fn drive_held(&self, arm: &mut Armed, thresholds: &[Threshold]) -> Result<Driven, RunError> {
+    /// Drives the workload as written: held to thresholds that may end it, or in search of the highest rate. With an
+    /// error where a search ended early and something was driven before.
+    pub fn drive_held(
+        &self,
+        arm: &mut Armed,
+        thresholds: &[Threshold],
+    ) -> Result<(Driven, Option<RunError>), RunError> {
         let search = self.workload.find == Some(Find::MaxRate);
-        let mut driven = self.with(arm, Turn::default(), |drive, population| {
+        let Searched { mut driven, ended } = self.with(arm, Turn::default(), |drive, population| {
             if search {
                 load::find_max_rate(drive, population, thresholds)
             } else {
-                load::drive_watched(drive, population, thresholds)
+                load::drive_watched(drive, population, thresholds).map(|driven| Searched { driven, ended: None })
             }
         })?;
         // What is seen of a server that answers at once, in the same way on the same processors.
@@ -66,8 +72,10 @@ impl<'a> Wheel<'a> {
         if let Ok(floor) = load::selftest::floor(self.cpus.first().copied(), self.server, idle) {
             let certificate = &mut driven.record.certificate;
             (certificate.floor_p50_ns, certificate.floor_p99_ns) = (Some(floor.p50_ns), Some(floor.p99_ns));
+            let encrypted = arm.target.endpoint.scheme == Scheme::Https;
+            certificate.notes.extend(floor_note(self.workload.protocol, encrypted));
         }
-        Ok(driven)
+        Ok((driven, ended.map(RunError::load(&arm.name))))
     }
 
     /// Drives one turn, with sessions prepared before if there are none yet.
@@ -76,12 +84,12 @@ impl<'a> Wheel<'a> {
         self.with(arm, Turn { control: Some(0.0), ..turn }, load::drive)
     }
 
-    fn with(
+    fn with<T>(
         &self,
         arm: &mut Armed,
         turn: Turn,
-        act: impl FnOnce(&Drive<'_>, &mut Population) -> Result<Driven, LoadError>,
-    ) -> Result<Driven, RunError> {
+        act: impl FnOnce(&Drive<'_>, &mut Population) -> Result<T, LoadError>,
+    ) -> Result<T, RunError> {
         let tls = arm.target.tls.clone();
         let name = arm.name.clone();
         let on_progress = |progress: &Progress| (self.ask.listen)(Event::Load { topology: &name, progress });
@@ -111,6 +119,17 @@ impl<'a> Wheel<'a> {
         };
         act(&drive, population).map_err(RunError::load(&name))
     }
+}
+
+/// The server of ours by which the floor is known speaks plain HTTP/1.1. What is said of it where the load speaks otherwise.
+fn floor_note(protocol: Protocol, encrypted: bool) -> Option<String> {
+    let spoken = match (protocol, encrypted) {
+        (Protocol::Http1, false) => return None,
+        (Protocol::Http1, true) => "TLS",
+        (Protocol::Http2, false) => "HTTP/2",
+        (Protocol::Http2, true) => "HTTP/2 over TLS",
+    };
+    Some(format!("the floor was measured over plain HTTP/1.1: over {spoken}, as this load was driven, it lies higher"))
 }
 
 /// Which processes share a processor: with the generator, or with one another.
@@ -150,6 +169,15 @@ fn sharing(pinned: &[(String, Vec<u32>)], generator: &[u32]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_floor_that_is_of_another_protocol_is_said_to_be() {
+        assert_eq!(floor_note(Protocol::Http1, false), None);
+        let over = |protocol, encrypted| floor_note(protocol, encrypted).unwrap();
+        assert!(over(Protocol::Http2, false).contains("plain HTTP/1.1: over HTTP/2, as"));
+        assert!(over(Protocol::Http2, true).contains("over HTTP/2 over TLS"));
+        assert!(over(Protocol::Http1, true).contains("over TLS"));
+    }
 
     #[test]
     fn whoever_shares_a_processor_is_named() {

@@ -256,7 +256,7 @@ impl State {
         let redactor = self.redactor.clone();
         let thresholds: Vec<Threshold> = ask.scenario.thresholds.iter().filter_map(|t| t.parse().ok()).collect();
         let wheel = Wheel::new(ask, &workload, &redactor, &self.cpus);
-        let mut driven = wheel.drive_held(arm, &thresholds)?;
+        let (mut driven, ended) = wheel.drive_held(arm, &thresholds)?;
         grade_findings(&mut self.run.checks, &mut driven.record, &arm.target, &redactor).map_err(RunError::Usage)?;
         self.say_of_load(ask, &driven.record);
         let file = format!("load-{}.hlog", arm.name);
@@ -276,6 +276,9 @@ impl State {
         self.run.thresholds = judge(&thresholds, &self.run.loads);
         if driven.interrupted {
             return Err(RunError::Interrupted);
+        }
+        if let Some(error) = ended {
+            return Err(error);
         }
         match self.run.loads.last() {
             Some(load) if load.accounting.completed == 0 && load.accounting.failed + load.accounting.timed_out > 0 => {
@@ -307,7 +310,9 @@ impl State {
         let (Some(workload), Some(asked)) = (&load, &ask.scenario.compare) else { return Ok(()) };
         let redactor = self.redactor.clone();
         let wheel = Wheel::new(ask, workload, &redactor, &self.cpus);
-        self.run.comparisons = compare(&wheel, arms, asked, workload.seed, &mut self.run.warnings)?;
+        // An end that was not planned leaves what the rounds before it say.
+        let (warnings, comparisons) = (&mut self.run.warnings, &mut self.run.comparisons);
+        let ended = compare(&wheel, arms, asked, workload.seed, warnings, comparisons);
         for index in 0..self.run.comparisons.len() {
             let comparison = &self.run.comparisons[index];
             if let Some(why) = comparison.void.first() {
@@ -318,7 +323,7 @@ impl State {
                 self.warn(ask, Warning::new("void-comparison", text));
             }
         }
-        Ok(())
+        ended
     }
 }
 
@@ -326,11 +331,19 @@ impl State {
 fn what_was_found(found: &FoundRecord) -> String {
     let (rate, low, high) = (Rate(found.rate_per_s), Rate(found.low_per_s), Rate(found.high_per_s));
     let tries = format!("{} tries", found.tries.len());
-    let early = if found.interrupted { " The search was interrupted." } else { "" };
+    let early = match (&found.ended, found.interrupted) {
+        (_, true) => " The search was interrupted.".to_owned(),
+        (Some(why), _) => format!(" The search ended early: {why}."),
+        _ => String::new(),
+    };
     match found {
-        f if f.at_least => format!("every threshold held at {rate}, the highest rate that was to be tried."),
+        f if f.at_least && f.by_generator => {
+            format!("every threshold held at {low}, and above it the generator itself was the limit ({tries}).{early}")
+        }
+        f if f.at_least => format!("every threshold held at {rate}, the highest rate that was to be tried.{early}"),
         FoundRecord { unjudged: Some(why), .. } => {
-            format!("no highest rate could be told: {why} ({tries}); longer stages bring more samples.{early}")
+            let more = if found.by_generator { "" } else { "; longer stages bring more samples" };
+            format!("no highest rate could be told: {why} ({tries}){more}.{early}")
         }
         f if f.searches > 0 => format!(
             "the highest rate at which every threshold holds is about {rate}: the median of {} searches lies between {low} and {high} with {:.1} % confidence ({tries}).{early}",

@@ -15,6 +15,7 @@ mod execute;
 mod exit;
 mod plan;
 mod preflight;
+mod rounds;
 mod schedule;
 mod thresholds;
 mod under_load;

@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::power::{normal_quantile, student_quantile};
 use super::*;
-use crate::record::Answer;
+use crate::record::{Answer, ComparisonRecord};
 
 fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
     let mut h = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
@@ -307,6 +307,43 @@ fn lag_that_differs_between_the_arms_voids_what_it_could_explain() {
     let mut uneven = pairs(120_000);
     uneven.iter_mut().for_each(|p| p.candidate.lag_p50_ns = 30_000);
     assert!(compare(&design(0), &uneven, &[], Vec::new()).unwrap().void[0].contains("lag"));
+}
+
+/// Pairs in which `access` and, less often, `issue` differ: a median of `access` that is 120 us later, and its slowest
+/// twentieth and `issue` by so much.
+fn pairs_with_lag(slowest_ns: u64, issue_ns: u64, lag_ns: u64) -> Vec<Pair> {
+    let block = |p50: u64, slowest: u64, issue: u64, lag_p50_ns: u64| {
+        let access = (0..2_000).map(|n| if n % 20 == 0 { 1_000_000 + slowest } else { 200_000 + p50 + n });
+        let responses = BTreeMap::from([
+            ("access".to_owned(), histogram(access)),
+            ("issue".to_owned(), histogram((0..500).map(|n| 200_000 + issue + n))),
+        ]);
+        Block { responses, failed: 0, lag_p50_ns }
+    };
+    let pair =
+        || Pair { baseline: block(0, 0, 0, 1_000), candidate: block(120_000, slowest_ns, issue_ns, 1_000 + lag_ns) };
+    std::iter::repeat_with(pair).take(6).collect()
+}
+
+#[test]
+fn lag_voids_what_a_gate_claims_and_leaves_open_what_stands_beside_it() {
+    let answers = |record: &ComparisonRecord, operation: &str| -> Vec<Answer> {
+        record.quantiles.iter().filter(|q| q.operation == operation).map(|q| q.answer).collect()
+    };
+    // 8 us of lag are nothing beside 120 us, and too much beside 60 us.
+    let beside = compare(&design(0), &pairs_with_lag(120_000, 60_000, 8_000), &[], Vec::new()).unwrap();
+    assert!(beside.void.is_empty(), "{:?}", beside.void);
+    assert_eq!(answers(&beside, "issue"), [Answer::Inconclusive; 2]);
+    assert_eq!(answers(&beside, "access"), [Answer::Different; 3]);
+    assert!(
+        beside.doubts.iter().any(|d| d.contains("8 us") && d.contains("issue p50, issue p90")),
+        "{:?}",
+        beside.doubts
+    );
+    let gate = compare(&design(0), &pairs_with_lag(60_000, 120_000, 8_000), &[], Vec::new()).unwrap();
+    assert!(gate.void.len() == 1 && gate.void[0].contains("the 60 us of access p99 claimed"), "{:?}", gate.void);
+    let even = compare(&design(0), &pairs_with_lag(60_000, 60_000, 0), &[], Vec::new()).unwrap();
+    assert!(even.void.is_empty() && answers(&even, "issue") == [Answer::Different; 2], "{even:?}");
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use super::Ledger;
 use super::coming::Due;
 use crate::clock;
+use crate::load::LoadError;
 use crate::load::flight::{Arrival, Flight, NONE};
 use crate::load::recorder::{Apart, IntervalSamples, TIMEOUT, What};
 use crate::load::script::Outcome;
-use crate::load::shared::Done;
+use crate::load::session::Sessions;
+use crate::load::shared::{Done, Failed};
 use crate::units::Nanos;
 
 impl Ledger<'_> {
@@ -18,9 +20,22 @@ impl Ledger<'_> {
         if !self.second_is_cut && arrival.planned >= self.second_from && arrival.planned < self.next_second {
             self.interval.operations[usize::from(arrival.operation)].note(what, ns);
         } else {
+            if self.interval.apart.len() == self.interval.apart.capacity() {
+                self.make_room();
+            }
             let at = arrival.planned.since(self.recording);
             self.interval.apart.push(Apart { at, operation: arrival.operation, what, ns });
         }
+    }
+
+    /// Gives the interval away before its second is over, so that the list of late ones need not grow on the timed path.
+    /// Where the collector has no empty one to give, it does grow: a new interval would cost more.
+    fn make_room(&mut self) {
+        let Ok(empty) = self.lines.empty.try_recv() else { return };
+        let second = self.interval.second;
+        let mut full = std::mem::replace(&mut self.interval, empty);
+        (full.next, self.interval.second) = (second, second);
+        let _ = self.lines.full.send((self.index, full));
     }
 
     /// A request was written at `now`: its lag, and that it was sent.
@@ -110,22 +125,20 @@ impl Ledger<'_> {
         for flight in flying {
             self.note(&flight.arrival, What::InFlight, now.since(flight.arrival.planned).0);
             self.note(&flight.arrival, What::GivenUp, now.since(flight.wire).0);
+            self.steps_behind(&flight.arrival, now);
         }
         let waiting: Vec<Arrival> = self.rings.drain().collect();
         for arrival in waiting {
-            self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
+            self.unsent(&arrival, now);
         }
         // What the plan held and the loop never came to.
         if matches!(self.due, Due::Open { .. }) {
             while let Some(arrival) = self.next_due(ends) {
-                self.note(&arrival, What::Unsent, now.since(arrival.planned).0);
+                self.unsent(&arrival, now);
             }
-        }
-        self.sessions.list.truncate(self.prepared);
-        for session in &mut self.sessions.list {
-            session.walked = false;
-            session.ended |= session.locked;
-            session.locked = false;
+            while let Some(arrival) = self.next_left_over() {
+                self.unsent(&arrival, now);
+            }
         }
         if let Some(walks) = &self.walks {
             self.done.flows = walks.counts;
@@ -137,7 +150,37 @@ impl Ledger<'_> {
         let empty = Box::new(IntervalSamples { second: 0, next: 0, operations: Vec::new(), apart: Vec::new() });
         let last = std::mem::replace(&mut self.interval, empty);
         let _ = self.lines.full.send((self.index, last));
-        self.done.sessions = self.sessions;
+        self.done.sessions = self.sessions_back();
         self.done
+    }
+
+    fn unsent(&mut self, arrival: &Arrival, now: Nanos) {
+        self.note(arrival, What::Unsent, now.since(arrival.planned).0);
+        self.steps_behind(arrival, now);
+    }
+
+    /// The steps of a flow that were planned behind one that was never answered: a server that hangs must not make the
+    /// plan shorter.
+    fn steps_behind(&mut self, arrival: &Arrival, now: Nanos) {
+        while let Some(step) = self.next_unanswered(arrival.walk) {
+            self.note(&step, What::Unsent, now.since(step.planned).0);
+        }
+    }
+
+    /// Gives up before anything was recorded, or because of the machine.
+    pub fn give_up(mut self, error: LoadError) -> Failed {
+        Failed { error, sessions: self.sessions_back().list }
+    }
+
+    /// The sessions as the next drive may have them: without those that were made for walks, and nobody holds any.
+    fn sessions_back(&mut self) -> Sessions {
+        let mut sessions = std::mem::take(&mut self.sessions);
+        sessions.list.truncate(self.prepared);
+        for session in &mut sessions.list {
+            session.walked = false;
+            session.ended |= session.locked;
+            session.locked = false;
+        }
+        sessions
     }
 }

@@ -67,6 +67,22 @@ impl Ledger<'_> {
         Some(self.arrival(&flow::Due { walk: NONE, operation, planned, due: planned, n, user }))
     }
 
+    /// A step that was planned before the end, and whose predecessor was answered behind it. For the end of a drive.
+    pub(super) fn next_left_over(&mut self) -> Option<Arrival> {
+        loop {
+            let due = self.walks.as_mut()?.pop(Nanos(u64::MAX))?;
+            if due.planned < self.ends {
+                return Some(self.arrival(&due));
+            }
+        }
+    }
+
+    /// The step that an open plan has before the end, behind one of its walk that was not answered.
+    pub(super) fn next_unanswered(&mut self, walk: u32) -> Option<Arrival> {
+        let due = self.walks.as_mut()?.unanswered(walk, self.ends)?;
+        Some(self.arrival(&due))
+    }
+
     fn arrival(&mut self, due: &flow::Due) -> Arrival {
         let flow::Due { walk, operation, planned, due, n, user } = *due;
         let arrival = Arrival {

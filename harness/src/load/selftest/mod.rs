@@ -9,11 +9,12 @@ use hdrhistogram::Histogram;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::drive::{Control, Driven, Plan, Setup, on_own_thread, run};
+use super::drive::{Control, Driven, Plan, on_own_thread, run};
 use super::plan::Pacer;
 use super::population::Population;
 use super::recorder::Samples;
 use super::script::Script;
+use super::setup::Setup;
 use super::shared::Model;
 use super::{LoadError, Progress};
 use crate::clock;

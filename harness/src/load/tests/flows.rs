@@ -85,6 +85,34 @@ fn a_token_that_we_revoked_is_no_failure_of_the_server() {
 }
 
 #[test]
+fn access_tokens_are_revoked_where_there_are_no_others() {
+    // A login returns an access token alone, and a logout takes that.
+    let server = Arc::new(TokenServer::default());
+    let answers = Arc::clone(&server);
+    let revoked = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&revoked);
+    let url = serve(move |asked| {
+        if asked.line.contains("/blacklist/") {
+            let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap_or_default();
+            let gone = answers.access.lock().unwrap().remove(body["refresh"].as_str().unwrap_or_default());
+            seen.fetch_add(u64::from(gone), Ordering::Relaxed);
+        }
+        answers.answer(asked)
+    });
+    let mut profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
+    profile.operations["issue"].returns.shift_remove("refresh");
+    profile.operations["revoke"].accepts = None;
+    let rig = Rig { server, target: Target::new(profile, &url, None, &[]).unwrap() };
+    let mix = serde_json::json!({"revoke": 1, "access": 4});
+    let workload = open_load("100/s", "1s", mix, serde_json::json!({"sessions": 20}));
+    let driven = rig.drive(&workload, &mut rig.prepare(&workload));
+    let revoke = operation(&driven, "revoke").accounting;
+    assert!(revoke.completed > 5 && revoke.completed <= revoked.load(Ordering::Relaxed), "{revoke:?}");
+    assert_eq!(driven.record.accounting.failed, 0, "{:?}", kinds(&driven));
+    assert!(driven.record.housekeeping.logins > 5, "{:?}", driven.record.housekeeping);
+}
+
+#[test]
 fn several_keep_house_so_that_many_sessions_stay_fresh() {
     let (now, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (busy, seen) = (Arc::clone(&now), Arc::clone(&most));
@@ -172,6 +200,29 @@ fn a_slow_login_is_seen_in_the_step_that_waited_for_it() {
     assert!(access.response.max_ns > 200_000_000, "{:?}", access.response);
     // It was not late for want of the generator.
     assert!(access.lag.p50_ns < 100_000_000, "{:?}", access.lag);
+}
+
+#[test]
+fn steps_that_a_login_which_hangs_keeps_from_being_sent_are_counted_all_the_same() {
+    // Logins are quick until the 31st, and are never answered from then on.
+    let seen = AtomicU64::new(0);
+    let rig = rig_with(None, move |_, asked, act| match asked.line.starts_with("POST /api/token/ ") {
+        true if seen.fetch_add(1, Ordering::Relaxed) > 30 => Act { wait: Duration::from_secs(60), ..act },
+        _ => act,
+    });
+    let workload = workload(serde_json::json!({
+        "arrival": {"open": {"rate": "60/s", "process": "constant"}}, "stages": [{"hold": "1500ms"}], "warmup": "0s",
+        "flow": ["issue", {"access": 2}], "connections": 90, "timeout": "30s", "sample": 0,
+    }))
+    .plain();
+    let driven = rig.drive(&workload, &mut rig.prepare(&workload));
+    let (issue, access) = (operation(&driven, "issue"), operation(&driven, "access"));
+    assert_eq!(issue.accounting.planned, 90, "{:?}", issue.accounting);
+    assert!(issue.accounting.in_flight >= 30, "{:?}", issue.accounting);
+    // Each login has two steps behind it, but for those that were to come after the end.
+    assert!(access.accounting.planned >= 150, "{:?}", access.accounting);
+    assert!(access.accounting.unsent >= 60, "{:?}", access.accounting);
+    assert!(access.response.censored_from.is_some(), "{:?}", access.response);
 }
 
 #[test]

@@ -29,11 +29,16 @@ fn a_missed_threshold_that_says_so_ends_the_load() {
 
 #[test]
 fn the_highest_rate_that_holds_is_found_by_arithmetic() {
-    // A server that serves one request after the other, 5 ms each: 200 a second.
+    // A server that serves one request after the other, 5 ms each: 200 a second. It notes how long they took indeed.
     let turn = Mutex::new(());
+    let (served, took_us) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, sum) = (Arc::clone(&served), Arc::clone(&took_us));
     let url = serve(move |_| {
         let _turn = turn.lock().unwrap();
+        let from = Instant::now();
         thread::sleep(Duration::from_millis(5));
+        count.fetch_add(1, Ordering::Relaxed);
+        sum.fetch_add(from.elapsed().as_micros() as u64, Ordering::Relaxed);
         Act { body: "{\"access\":\"a\",\"refresh\":\"r\",\"user\":\"alice\"}".into(), ..ok() }
     });
     let profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
@@ -44,11 +49,13 @@ fn the_highest_rate_that_holds_is_found_by_arithmetic() {
     }));
     let mut population = rig.prepare(&workload);
     let thresholds = ["failed.ratio < 1%".parse().unwrap(), "skipped.count <= 0".parse().unwrap()];
-    let driven = rig.with(&workload, |d| find_max_rate(d, &mut population, &thresholds).unwrap());
+    let driven = rig.with(&workload, |d| find_max_rate(d, &mut population, &thresholds).unwrap().driven);
     let found = driven.record.found.unwrap();
     assert!(!found.at_least && found.low_per_s <= found.rate_per_s && found.rate_per_s <= found.high_per_s);
     // On a busy machine the server is slower than it says, never faster; the queue at the end of a try forgives a bit.
     assert!(found.rate_per_s < 300.0, "{found:?}");
+    let bears = served.load(Ordering::Relaxed) as f64 * 1e6 / took_us.load(Ordering::Relaxed) as f64;
+    assert!(found.high_per_s > bears / 2.0, "it bears {bears:.0} a second: {found:?}");
     assert!(found.tries.len() > 10 && found.tries.iter().any(|t| !t.held && t.why.is_some()), "{found:?}");
     assert_eq!((found.searches, found.level, found.interrupted), (6, 0.96875, false));
 }
@@ -176,7 +183,7 @@ fn a_search_that_is_interrupted_keeps_its_tries() {
     let thresholds = held_to(&["response.p50 < 1ns"]);
     let driven = rig.with(&workload, |d| {
         let d = Drive { on_progress: &on_progress, cancel: &cancel, ..*d };
-        find_max_rate(&d, &mut population, &thresholds).unwrap()
+        find_max_rate(&d, &mut population, &thresholds).unwrap().driven
     });
     let found = driven.record.found.as_ref().unwrap();
     assert!(driven.interrupted && found.interrupted, "{found:?}");
@@ -195,71 +202,120 @@ fn a_try_with_too_few_samples_is_made_longer() {
     let mut population = rig.prepare(&workload);
     // 30 samples a try, and 100 are needed.
     let thresholds = held_to(&["response.p90 < 30s"]);
-    let driven = rig.with(&workload, |d| find_max_rate(d, &mut population, &thresholds).unwrap());
+    let driven = rig.with(&workload, |d| find_max_rate(d, &mut population, &thresholds).unwrap().driven);
     let found = driven.record.found.clone().unwrap();
     assert!(found.at_least && found.tries[0].held && found.tries[0].seconds > 0.9, "{found:?}");
     let judged = judge(&thresholds[0], &driven.record);
     assert!(matches!(judged, Judgement::Held(_)), "the last drive has the samples too: {judged:?}");
     // More than a try may be made longer.
     let thresholds = held_to(&["response.p99.9 < 30s"]);
-    let driven = rig.with(&workload, |d| find_max_rate(d, &mut population, &thresholds).unwrap());
+    let driven = rig.with(&workload, |d| find_max_rate(d, &mut population, &thresholds).unwrap().driven);
     let found = driven.record.found.unwrap();
     assert!(found.unjudged.as_deref().is_some_and(|why| why.contains("too few")), "{found:?}");
 }
 
-#[test]
-fn a_search_gives_a_target_that_was_overloaded_a_moment_to_come_back() {
-    // Gone for a second once it is told so.
-    let (down, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let mut listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (told, closed) = (Arc::clone(&down), Arc::clone(&gone));
-    thread::spawn(move || {
-        let answer = |_: &Asked| Act { body: "{\"access\":\"a\",\"refresh\":\"r\",\"user\":\"alice\"}".into(), ..ok() };
-        listener.set_nonblocking(true).unwrap();
-        loop {
-            if told.swap(false, Ordering::SeqCst) {
-                drop(listener);
-                closed.store(true, Ordering::SeqCst);
-                thread::sleep(Duration::from_secs(1));
-                listener = TcpListener::bind(addr).unwrap();
-                listener.set_nonblocking(true).unwrap();
-            }
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false).unwrap();
-                    thread::spawn(move || converse(stream, &answer));
+/// A server that stops listening once it is told so, and comes back after a while or never.
+struct Leaving {
+    rig: Rig,
+    down: Arc<AtomicBool>,
+    gone: Arc<AtomicBool>,
+}
+
+impl Leaving {
+    fn back(after: Option<Duration>) -> Leaving {
+        let (down, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let mut listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (told, closed) = (Arc::clone(&down), Arc::clone(&gone));
+        thread::spawn(move || {
+            let answer =
+                |_: &Asked| Act { body: "{\"access\":\"a\",\"refresh\":\"r\",\"user\":\"alice\"}".into(), ..ok() };
+            listener.set_nonblocking(true).unwrap();
+            loop {
+                if told.swap(false, Ordering::SeqCst) {
+                    drop(listener);
+                    closed.store(true, Ordering::SeqCst);
+                    let Some(after) = after else { return };
+                    thread::sleep(after);
+                    listener = TcpListener::bind(addr).unwrap();
+                    listener.set_nonblocking(true).unwrap();
                 }
-                Err(_) => thread::sleep(Duration::from_millis(2)),
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        stream.set_nonblocking(false).unwrap();
+                        thread::spawn(move || converse(stream, &answer));
+                    }
+                    Err(_) => thread::sleep(Duration::from_millis(2)),
+                }
             }
-        }
-    });
-    let profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
-    let rig =
-        Rig { server: Arc::default(), target: Target::new(profile, &format!("http://{addr}"), None, &[]).unwrap() };
-    let workload = workload(serde_json::json!({
-        "arrival": {"open": {"rate": "200/s", "process": "constant"}}, "stages": [{"hold": "200ms"}], "warmup": "0s",
-        "mix": {"access": 1}, "tokens": {"sessions": 2}, "connections": 2, "find": "max-rate", "sample": 0, "control": 0,
-    }));
-    let mut population = rig.prepare(&workload);
-    let (cancel, tried) = (AtomicBool::new(false), AtomicU64::new(0));
-    let on_progress = |p: &Progress| {
-        if !matches!(p.phase, Phase::Tried { .. }) {
-            return;
-        }
-        match tried.fetch_add(1, Ordering::Relaxed) {
-            0 => {
-                down.store(true, Ordering::SeqCst);
-                while !gone.load(Ordering::SeqCst) {
+        });
+        let profile = crate::target::load("reference", None, std::path::Path::new(".")).unwrap();
+        let target = Target::new(profile, &format!("http://{addr}"), None, &[]).unwrap();
+        Leaving { rig: Rig { server: Arc::default(), target }, down, gone }
+    }
+
+    /// Searches with a threshold that nothing holds; the server leaves after so many tries, and the user stops after so
+    /// many.
+    fn search(&self, leaves_after: u64, stops_after: u64) -> Searched {
+        let workload = workload(serde_json::json!({
+            "arrival": {"open": {"rate": "200/s", "process": "constant"}}, "stages": [{"hold": "200ms"}],
+            "warmup": "0s", "mix": {"access": 1}, "tokens": {"sessions": 2}, "connections": 2, "find": "max-rate",
+            "sample": 0, "control": 0,
+        }));
+        let mut population = self.rig.prepare(&workload);
+        let (cancel, tried) = (AtomicBool::new(false), AtomicU64::new(0));
+        let on_progress = |p: &Progress| {
+            if !matches!(p.phase, Phase::Tried { .. }) {
+                return;
+            }
+            let tried = tried.fetch_add(1, Ordering::Relaxed) + 1;
+            if tried == leaves_after {
+                self.down.store(true, Ordering::SeqCst);
+                while !self.gone.load(Ordering::SeqCst) {
                     thread::sleep(Duration::from_millis(1));
                 }
             }
-            _ => cancel.store(true, Ordering::Relaxed),
-        }
-    };
-    let driven = rig.with(&workload, |d| {
-        let d = Drive { on_progress: &on_progress, cancel: &cancel, ..*d };
-        find_max_rate(&d, &mut population, &held_to(&["response.p50 < 1ns"])).unwrap()
-    });
-    assert_eq!(driven.record.found.unwrap().tries.len(), 2);
+            cancel.fetch_or(tried == stops_after, Ordering::Relaxed);
+        };
+        self.rig.with(&workload, |d| {
+            let d = Drive { on_progress: &on_progress, cancel: &cancel, ..*d };
+            find_max_rate(&d, &mut population, &held_to(&["response.p50 < 1ns"])).unwrap()
+        })
+    }
+}
+
+#[test]
+fn a_search_gives_a_target_that_was_overloaded_a_moment_to_come_back() {
+    let searched = Leaving::back(Some(Duration::from_secs(1))).search(1, 2);
+    assert!(searched.ended.is_none() && searched.driven.interrupted);
+    assert_eq!(searched.driven.record.found.unwrap().tries.len(), 2);
+}
+
+#[test]
+fn a_search_whose_target_goes_away_keeps_its_tries_and_says_why_it_ended() {
+    let searched = Leaving::back(None).search(3, u64::MAX);
+    assert!(matches!(&searched.ended, Some(LoadError::Wire(e)) if e.kind() == "refused"), "{:?}", searched.ended);
+    let driven = searched.driven;
+    let found = driven.record.found.unwrap();
+    assert!(!driven.interrupted && !found.interrupted && driven.record.accounting.planned > 0);
+    assert_eq!((found.tries.len(), found.low_per_s, found.high_per_s), (3, 0.0, 12.5), "{found:?}");
+    assert!(found.ended.is_some_and(|why| why.contains("refused")));
+}
+
+#[test]
+fn a_drive_that_cannot_open_its_connections_gives_its_sessions_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let mut population = Population::empty();
+    population.sessions = vec![session::Session::default(); 7];
+    population.sessions.iter_mut().for_each(|session| session.locked = true);
+    let over_h1 = || Setup { cpus: vec![None, None], ..setup(closed(4), 1.0, 4) };
+    let over_h2 = Setup { protocol: crate::scenario::Protocol::Http2, streams: 4, ..over_h1() };
+    for setup in [over_h1(), over_h2] {
+        let error = drive_with(&url, setup, &AtomicBool::new(false), &mut population).unwrap_err();
+        assert!(matches!(&error, LoadError::Wire(e) if e.kind() == "refused"), "{error}");
+        assert_eq!(population.len(), 7);
+        assert!(population.sessions.iter().all(|session| !session.locked), "nobody holds them any more");
+    }
 }

@@ -17,7 +17,8 @@ fn evidence(ended: Histogram<u64>, unended: Histogram<u64>) -> Evidence {
         timed_out: unended.len(),
         ..Accounting::default()
     };
-    Evidence { counts, seconds: 10.0, running: false, times: Some(Times { ended, unended }) }
+    let ahead = Accounting::default();
+    Evidence { counts, ahead, seconds: 10.0, running: false, times: Some(Times { ended, unended }) }
 }
 
 #[track_caller]
@@ -96,7 +97,7 @@ fn counts() -> Evidence {
         unsent: 3,
         by_us: 0,
     };
-    Evidence { counts, seconds: 2.0, running: false, times: None }
+    Evidence { counts, ahead: Accounting::default(), seconds: 2.0, running: false, times: None }
 }
 
 #[test]
@@ -126,7 +127,21 @@ fn a_count_of_a_load_that_runs_can_be_too_high_already_but_not_too_low_yet() {
     check(&now, "failed.count <= 9", "missed at >= 10");
     check(&now, "failed.count <= 10", "open at >= 10");
     check(&now, "completed.count > 1000", "open at >= 90");
-    check(&now, "completed.rate > 50/s", "missed at 45/s");
+    check(&now, "completed.rate > 50/s", "missed at 45/s to 50/s");
+}
+
+#[test]
+fn a_rate_of_a_load_that_runs_is_open_where_what_waits_or_what_is_told_too_early_decides() {
+    // 90 in two seconds, 10 of them perhaps behind those; and 10 wait.
+    let now =
+        Evidence { running: true, ahead: Accounting { completed: 10, failed: 6, ..Accounting::default() }, ..counts() };
+    check(&now, "completed.rate > 48/s", "open at 40/s to 50/s");
+    check(&now, "completed.rate < 42/s", "open at 40/s to 50/s");
+    check(&now, "completed.rate < 40/s", "missed at 40/s to 50/s");
+    check(&now, "failed.rate <= 3/s", "open at 2.00/s to 10/s");
+    check(&now, "failed.rate < 2/s", "missed at 2.00/s to 10/s");
+    // Of a load that has ended it is what it is.
+    check(&Evidence { running: false, ..now }, "completed.rate > 48/s", "missed at 45/s");
 }
 
 #[test]
@@ -134,13 +149,13 @@ fn a_server_that_hangs_is_seen_by_what_waits_for_it() {
     let threshold: Threshold = "response.p99 < 20ms or abort".parse().unwrap();
     let sums = [OperationSamples::new().unwrap()];
     let waiting = [(Nanos(2_000 * MS), 100), (Nanos(1_000 * MS), 100), (Nanos(0), 100)];
-    let evidence = Evidence::of_sums(&threshold, sums.iter(), &waiting, 3.0).unwrap();
+    let evidence = Evidence::of_sums(&threshold, sums.iter(), &waiting, Accounting::default(), 3.0).unwrap();
     check(&evidence, "response.p99 < 20ms", "missed at >= 2.00 s");
     check(&evidence, "response.p50 < 20ms", "missed at >= 1.00 s");
     check(&evidence, "response.p90 < 1m", "open at >= 2.00 s");
     // Of the service time it is not known yet.
     let service: Threshold = "service.p50 < 20ms or abort".parse().unwrap();
-    let evidence = Evidence::of_sums(&service, sums.iter(), &waiting, 3.0).unwrap();
+    let evidence = Evidence::of_sums(&service, sums.iter(), &waiting, Accounting::default(), 3.0).unwrap();
     check(&evidence, "service.p50 < 20ms", "open at >= 0");
 }
 

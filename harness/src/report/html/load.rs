@@ -165,6 +165,7 @@ fn search(load: &LoadRecord) -> Markup {
         @if let Some(found) = &load.found {
             p class="label" { "Search for the highest rate: " (words::found(found)) ", " (words::rate(found.low_per_s)) " to " (words::rate(found.high_per_s))
                 @if found.searches > 0 { ", " (words::plural(found.searches as usize, "search")) ", " (words::share(found.level)) " confidence" } }
+            @if let Some(why) = &found.ended { p class="aside" { "It ended early: " (why) } }
             (scrolling("tries", html! {
                 table class="numbers" {
                     thead { tr { @for head in ["rate", "seconds", "held", "why not"] { th scope="col" { (head) } } } }
