@@ -229,7 +229,7 @@ fn cookie_mix(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn method_path(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
+    let way = p.guarded()?;
     let token = p.access()?;
     let granted = p.present(&way, &token)?;
     let Some(granted) = granted.reply.filter(|reply| p.target().accepted(&way.operation, reply)) else {
@@ -320,7 +320,7 @@ fn judge_anonymous(p: &mut Probe<'_>, way: &Way, variant: &str, answer: &Answer,
 }
 
 fn conditional(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
+    let way = p.guarded()?;
     let cases = [
         ("nobody-if-none-match", IF_NONE_MATCH, "*", false),
         ("nobody-range", RANGE, "bytes=0-3", false),
