@@ -25,7 +25,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Shared,
         cost: cost(1, 1),
         intrusive: false,
-        flaws: &["forbidden-403", "no-challenge"],
+        flaws: &["error-unasked", "forbidden-403", "no-challenge"],
         sends: "the request of the protected resource with the Authorization header left out",
         why: "callers learn from 401 and the challenge that they must log in; a 403 tells them that logging in would not help",
         remedy: "answer 401 with `WWW-Authenticate: Bearer realm=\"...\"` where no token was sent",
