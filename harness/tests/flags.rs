@@ -84,7 +84,7 @@ fn flags_beside_a_scenario_count_or_are_refused() {
         assert!(said.code == 2 && said.err.contains("uses no admin hooks"), "{command:?}: {}", said.err);
     }
     for flags in [["--rate", "5/s"], ["--effort", "quick"], ["--out", "x"], ["--profile", "reference"], hooks] {
-        let said = assay(&[&["compare", "one", "two"], &flags[..]].concat());
+        let said = assay(&[&["compare", "one", "two"][..], &flags].concat());
         let told = format!("{}: two stored runs are compared as they were driven", flags[0]);
         assert!(said.code == 2 && said.err.contains(&told) && said.err.contains("hint: "), "{flags:?}: {}", said.err);
     }

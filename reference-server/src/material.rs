@@ -30,11 +30,15 @@ impl Duty {
     fn allowed_by(self, jwk: &Value) -> Result<(), String> {
         let (usage, serving) = self.words();
         if let Some(said) = jwk.get("use").filter(|said| said.as_str() != Some(usage)) {
-            return Err(format!("expected `\"use\":\"{usage}\"` in the JWK, or no `use`, saw {said} (RFC 7517 section 4.2)"));
+            return Err(format!(
+                "expected `\"use\":\"{usage}\"` in the JWK, or no `use`, saw {said} (RFC 7517 section 4.2)"
+            ));
         }
         let Some(said) = jwk.get("key_ops") else { return Ok(()) };
         let wrong = |expected: &str| {
-            Err(format!("expected {expected} in the JWK's `key_ops`, or no `key_ops`, saw {said} (RFC 7517 section 4.3)"))
+            Err(format!(
+                "expected {expected} in the JWK's `key_ops`, or no `key_ops`, saw {said} (RFC 7517 section 4.3)"
+            ))
         };
         let Some(operations) =
             said.as_array().and_then(|all| all.iter().map(Value::as_str).collect::<Option<Vec<&str>>>())

@@ -106,7 +106,8 @@ pub(crate) async fn elsewhere(Shared(state): Server, request: Request) -> Respon
 /// What a careless part of a server takes for `/hello/`: doubled slashes, dots, parameters and escapes are all the same to it.
 fn is_hello(path: &str) -> bool {
     let decoded = path.replace("%68", "h");
-    let mut parts = decoded.split('/').map(|part| part.split(';').next().unwrap_or(part)).filter(|part| !matches!(*part, "" | "."));
+    let mut parts =
+        decoded.split('/').map(|part| part.split(';').next().unwrap_or(part)).filter(|part| !matches!(*part, "" | "."));
     parts.next() == Some("hello") && parts.next().is_none()
 }
 
@@ -221,7 +222,9 @@ async fn reports(Shared(state): Server, request: Request) -> Response {
 
 /// True where the caller owns what belongs to `owner`; `changes`: to change it.
 fn owns(state: &State, caller: &Caller<'_>, owner: &str, changes: bool) -> bool {
-    state.has(F::Idor) || changes && state.has(F::IdorWrite) || caller.user.as_ref().is_some_and(|user| &*user.name == owner)
+    state.has(F::Idor)
+        || changes && state.has(F::IdorWrite)
+        || caller.user.as_ref().is_some_and(|user| &*user.name == owner)
 }
 
 fn not_yours() -> Response {

@@ -69,8 +69,7 @@ impl State {
         let none = BTreeMap::new();
         let counts = self.findings.get(topology).unwrap_or(&none);
         let total: usize = counts.values().sum();
-        let each: Vec<String> =
-            counts.iter().map(|(word, n)| format!("{n} {}", word[usize::from(*n != 1)])).collect();
+        let each: Vec<String> = counts.iter().map(|(word, n)| format!("{n} {}", word[usize::from(*n != 1)])).collect();
         let checks = if total == 1 { "check" } else { "checks" };
         format!("{total} {checks}: {}", each.join(", "))
     }

@@ -355,7 +355,8 @@ impl Shared {
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY))
             .expect("signed");
         // So that a check which looks for one of the two characters has to sign for itself.
-        if self.twist == Twist::LosesControls && token.rsplit('.').next().is_some_and(|part| part.contains(['-', '_'])) {
+        if self.twist == Twist::LosesControls && token.rsplit('.').next().is_some_and(|part| part.contains(['-', '_']))
+        {
             return self.token(user, kind, life);
         }
         let token = match self.twist {

@@ -154,7 +154,13 @@ fn a_jwk_that_is_for_something_else_is_refused() {
         (&public, "ES256", false, json!({"key_ops": ["sign"]}), "expected `verify` in the JWK's `key_ops`"),
         (&oct, "HS256", true, json!({"key_ops": ["sign", "sign"]}), "expected no operation twice"),
         (&oct, "HS256", true, json!({"key_ops": "sign"}), "expected a list of texts"),
-        (&oct, "HS256", true, json!({"use": "sig", "key_ops": ["sign", "wrapKey"]}), "nothing that contradicts its `use`"),
+        (
+            &oct,
+            "HS256",
+            true,
+            json!({"use": "sig", "key_ops": ["sign", "wrapKey"]}),
+            "nothing that contradicts its `use`",
+        ),
     ] {
         let error = started(&with(jwk.clone(), &word), alg, first).expect_err(&word.to_string());
         assert!(error.contains(expected), "{word}: {error}");

@@ -90,9 +90,7 @@ pub(super) const ALPHABET: Check = Check {
 /// Another genuine token, and whether it was signed again by us: it is where that is accepted, else it is a login's.
 fn another(probe: &mut Probe<'_>) -> Result<(String, bool), Stop> {
     match signed(probe) {
-        Ok((forger, _)) => {
-            Ok((forger.with_claim("assay", crate::conformance::forger::fresh_id(8))?, true))
-        }
+        Ok((forger, _)) => Ok((forger.with_claim("assay", crate::conformance::forger::fresh_id(8))?, true)),
         Err(Stop::Skip(_)) => Ok((probe.another()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?, false)),
         Err(stop) => Err(stop),
     }
