@@ -77,6 +77,17 @@ fn flags_beside_a_scenario_count_or_are_refused() {
         ["compare", "--target", "a=http://127.0.0.1:9", "--target", "b=http://127.0.0.1:9", "--profile", "reference"];
     let said = assay(&[&two[..], &["--duration", "10s"]].concat());
     assert!(said.code == 2 && said.err.contains("--duration"), "{}", said.err);
+    let hooks = ["--admin", "http://127.0.0.1:9"];
+    let one = ["load", "--target", "http://127.0.0.1:9", "--profile", "reference"];
+    for command in [&two[..], &one] {
+        let said = assay(&[command, &hooks].concat());
+        assert!(said.code == 2 && said.err.contains("uses no admin hooks"), "{command:?}: {}", said.err);
+    }
+    for flags in [["--rate", "5/s"], ["--effort", "quick"], ["--out", "x"], ["--profile", "reference"], hooks] {
+        let said = assay(&[&["compare", "one", "two"][..], &flags].concat());
+        let told = format!("{}: two stored runs are compared as they were driven", flags[0]);
+        assert!(said.code == 2 && said.err.contains(&told) && said.err.contains("hint: "), "{flags:?}: {}", said.err);
+    }
 }
 
 #[test]
@@ -112,6 +123,40 @@ fn code_scanning_is_pointed_at_the_file_of_the_scenario() {
 }
 
 #[test]
+fn code_scanning_is_pointed_at_the_file_of_the_profile_where_there_is_no_scenario() {
+    let (server, folder) = (Served::start(&[]), tempfile::tempdir().expect("a folder"));
+    std::fs::create_dir(folder.path().join("tests")).expect("a folder");
+    let profile = "schema: 1\nname: mine\nextends: reference\n";
+    std::fs::write(folder.path().join("tests/shop.profile.yaml"), profile).expect("written");
+    let here = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay"));
+        said(command.args(arguments).current_dir(folder.path()).output().expect("the program starts"))
+    };
+    let target = ["check", "--target", &server.url, "--profile", "tests/shop.profile.yaml", "--out", "record"];
+    let only = ["--only", "issue-basic", "--require", "claim-cross-user"];
+    let checked = here(&[&target[..], &only].concat());
+    let rendered = here(&["report", "record", "--format", "sarif", "--out", "record"]);
+    let sarif = std::fs::read_to_string(folder.path().join("record/report.sarif"))
+        .unwrap_or_else(|e| panic!("{e}: {}{}", checked.err, rendered.err));
+    let sarif: Value = serde_json::from_str(&sarif).expect("JSON");
+    let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+    assert_eq!(place, "tests/shop.profile.yaml", "{sarif:#}");
+}
+
+#[test]
+fn progress_counts_the_checks_that_the_summary_counts() {
+    let server = Served::start(&[]);
+    let said = assay(&["check", "--target", &server.url, "--profile", "reference", "--only", "refresh-*", "--json"]);
+    let record: Value = serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {}", said.err));
+    let checks = record["checks"].as_array().expect("checks");
+    let skipped = checks.iter().filter(|check| check["grade"] == "skip").count();
+    assert!(skipped > 0, "without admin hooks some cannot be tried: {}", said.out);
+    let line = said.err.lines().find(|line| line.contains(" checks: ")).unwrap_or_else(|| panic!("{}", said.err));
+    assert!(line.contains(&format!(" {} checks: ", checks.len())), "{} of {line}", checks.len());
+    assert!(line.ends_with(&format!(" {skipped} skipped")) || line.contains(&format!(" {skipped} skipped,")), "{line}");
+}
+
+#[test]
 fn help_is_found_where_people_look_and_tells_the_defaults() {
     for command in ["check", "load", "compare", "serve", "proxy", "init"] {
         let (asked, long) = (assay(&["help", command]), assay(&[command, "--help"]));
@@ -121,6 +166,10 @@ fn help_is_found_where_people_look_and_tells_the_defaults() {
     let load = assay(&["load", "--help"]).out;
     for default in ["by default 100/s", "by default 10s", "by default 1s", "by default 100"] {
         assert!(load.contains(default), "{default}: {load}");
+    }
+    let whole = assay(&["--help"]).out;
+    for variable in ["ASSAY_PASSWORD", "ASSAY_CLIENT_SECRET", "ASSAY_WITHOUT", "ASSAY_CACHE"] {
+        assert!(whole.contains(variable), "{variable}: {whole}");
     }
     let flaws = assay(&["list", "flaws", "--json"]).out;
     assert!(flaws.contains(r#""of": "proxy""#) && flaws.contains(r#""of": "serve""#), "{flaws}");

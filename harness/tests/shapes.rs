@@ -227,6 +227,14 @@ fn a_secret_from_the_environment_stays_out_of_the_file() {
     assert!(profile.contains("${env:ASSAY_CLIENT_SECRET}") && profile.contains("${env:ASSAY_PASSWORD}"), "{profile}");
     assert!(!profile.contains("shop-secret-9") && !profile.contains("correct-horse-9"), "{profile}");
     assert!(!told.contains("readable by you alone"), "{told}");
+    let given = [("ASSAY_PASSWORD", "correct-horse-9"), ("ASSAY_CLIENT_SECRET", "shop-secret-9")];
+    let (profile, told) = init(&["--header", "X-Api-Key: gateway-key-9", "--header", "X-Tenant: shop"], &given);
+    assert!(profile.contains("gateway-key-9") && profile.contains("X-Tenant"), "{profile}");
+    assert!(told.contains("holds `X-Api-Key` and is readable by you alone"), "{told}");
+    let named = [&given[..], &[("GATEWAY_KEY", "gateway-key-9")]].concat();
+    let (profile, told) = init(&["--header", "X-Api-Key: ${env:GATEWAY_KEY}"], &named);
+    assert!(profile.contains("${env:GATEWAY_KEY}") && !profile.contains("gateway-key-9"), "{profile}");
+    assert!(!told.contains("readable by you alone") && told.contains("next: assay check "), "{told}");
     let (profile, told) = init(&["--client-secret", "shop-secret-9"], &[("ASSAY_PASSWORD", "correct-horse-9")]);
     assert!(profile.contains("shop-secret-9"), "{profile}");
     assert!(told.contains("holds a secret and is readable by you alone"), "{told}");

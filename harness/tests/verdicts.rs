@@ -38,6 +38,33 @@ fn a_public_page_condemns_no_token() {
 }
 
 #[test]
+fn a_public_page_says_nothing_of_bad_headers_other_methods_and_users_who_are_gone() {
+    let ids = [
+        "bearer-error-code",
+        "bearer-scheme-case",
+        "bearer-grammar",
+        "bearer-query",
+        "bearer-cacheable",
+        "bearer-method-path",
+        "bearer-conditional",
+        "claim-sub-unknown",
+    ];
+    let (server, folder) = (Twisted::start(Twist::Public), tempfile::tempdir().expect("a folder"));
+    std::fs::write(folder.path().join("keyed.yaml"), KEYED).expect("written");
+    let only: Vec<&str> = ids.iter().flat_map(|id| ["--only", *id]).collect();
+    let fixed = ["check", "--target", &server.url, "--profile", "keyed.yaml", "--fail-on", "should", "--json"];
+    let output = assay(folder.path(), &[&fixed[..], &only].concat());
+    let run: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let checks = run["checks"].as_array().expect("checks");
+    assert_eq!(checks.len(), ids.len());
+    for check in checks {
+        let lacks = check["reason"]["needs"].as_str().unwrap_or_default();
+        assert_eq!(lacks, "a resource that refuses a request without a token", "{check:#}");
+    }
+    check(Twist::Public, &["sig-kid-inject"], 0, "1 check as required");
+}
+
+#[test]
 fn where_nothing_refreshes_no_refusal_of_a_refresh_token_counts() {
     check(Twist::RefreshElsewhere, &["refresh-invalid"], 3, "blocked-by:refresh-basic");
     check(Twist::RefreshElsewhere, &["revoke-effective"], 3, "blocked-by:refresh-basic");
@@ -84,10 +111,24 @@ fn a_limit_that_does_not_say_so_is_waited_for() {
 
 #[test]
 fn two_lost_answers_do_not_switch_off_what_is_signed() {
-    check(Twist::LosesControls, &["time-exp-missing"], 0, "was not learnt");
+    for signed in ["time-exp-missing", "struct-b64-padding", "struct-b64-alphabet"] {
+        check(Twist::LosesControls, &[signed], 0, "was not learnt");
+    }
+    check(Twist::LosesControls, &["sig-alg-odd"], 3, "was not learnt");
 }
 
 #[test]
 fn a_clock_that_is_behind_is_not_taken_for_a_leeway() {
     check(Twist::BehindWithLeeway, &["time-exp-rejected"], 0, "passed");
+}
+
+#[test]
+fn what_is_required_has_not_passed_where_nothing_was_learnt() {
+    let (server, folder) = (Twisted::start(Twist::Refuses("alice")), tempfile::tempdir().expect("a folder"));
+    let fixed = ["check", "--target", &server.url, "--profile", "simplejwt", "--only", "bearer-query"];
+    for (required, code) in [(None, 0), (Some("bearer-query"), 3), (Some("bearer"), 3)] {
+        let more: Vec<&str> = required.iter().flat_map(|what| ["--require", *what]).collect();
+        let output = assay(folder.path(), &[&fixed[..], &more].concat());
+        assert_eq!(output.status.code(), Some(code), "{more:?}\n{}", said(&output));
+    }
 }

@@ -38,7 +38,7 @@ impl App {
             .route("/healthz", get(health))
             .route("/metrics", get(crate::operation::metrics))
             .route("/openapi.json", get(crate::operation::openapi))
-            .fallback(async || reply::detail(StatusCode::NOT_FOUND, "Not found."))
+            .fallback(resource::elsewhere)
             .method_not_allowed_fallback(async |request: Request| {
                 reply::detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Method \"{}\" not allowed.", request.method()))
             });

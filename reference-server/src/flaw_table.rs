@@ -4,6 +4,7 @@ flaws! {
     PlainTokenReply "plain-token-reply" "the reply with tokens says text/plain" needs [] kills ["issue-basic"] also [];
     OmitTokenType "omit-token-type" "the reply of the OAuth token endpoint leaves token_type out" needs ["dialect=oauth"] kills ["issue-basic"] also [];
     AnyPassword "any-password" "any password opens a known user" needs [] kills ["issue-bad-credentials"] also ["issue-error-uniform" "issue-enum-timing" "issue-throttle" "refresh-user-state"];
+    InactiveLogin "inactive-login" "a user who is disabled may log in" needs [] kills ["issue-bad-credentials"] also ["issue-error-uniform"];
     DistinctMessage "distinct-message" "an unknown user is told so" needs [] kills ["issue-error-uniform"] also [];
     SkipDummyHash "skip-dummy-hash" "an unknown user is refused without the work of a hash" needs ["--hash=argon2id"] kills ["issue-enum-timing"] also [];
     CacheableToken "cacheable-token" "replies with tokens lack cache-control: no-store" needs [] kills ["issue-no-store"] also ["refresh-http"];
@@ -111,6 +112,7 @@ flaws! {
     RefreshIdToken "refresh-id-token" "an ID token is refreshed like a refresh token" needs ["dialect=oidc"] kills ["claim-id-token"] also [];
     AnonymousOk "anonymous-ok" "a token without a subject passes" needs [] kills ["claim-sub-missing"] also ["struct-member-case" "struct-dup-members" "type-scope"];
     Idor "idor" "whoever is logged in reads and writes anybody's notes" needs [] kills ["claim-cross-user"] also [];
+    IdorWrite "idor-write" "whoever is logged in changes anybody's notes, and reads none" needs [] kills ["claim-cross-user"] also [];
     ScopeUnchecked "scope-unchecked" "the scope of a token is not looked at" needs [] kills ["claim-scope"] also ["type-scope" "claim-stale-privilege"];
 
     // Refreshing.
@@ -149,6 +151,7 @@ flaws! {
     // The protected resource.
     Forbidden403 "forbidden-403" "a request without credentials is answered with 403" needs [] kills ["bearer-missing"] also ["bearer-method-path" "bearer-grammar"];
     NoChallenge "no-challenge" "401 comes without www-authenticate" needs [] kills ["bearer-missing"] also ["bearer-error-code" "proxy-auth-forwarded"];
+    ErrorUnasked "error-unasked" "who sends no token is told that it is invalid" needs [] kills ["bearer-missing"] also [];
     BareChallenge "bare-challenge" "a bad token is not told apart in the challenge" needs [] kills ["bearer-error-code"] also [];
     ExactCase "exact-case" "only the scheme Bearer in this very case is understood" needs [] kills ["bearer-scheme-case"] also [];
     CrashHeader "crash-header" "a malformed authorization header is answered with 500" needs [] kills ["bearer-grammar"] also ["bearer-dup-header" "bearer-error-code" "sig-b64-false" "struct-b64-junk" "struct-json-serialization" "struct-polyglot" "struct-segments"];
@@ -157,7 +160,9 @@ flaws! {
     LastHeaderWins "last-header-wins" "of two authorization headers the last one counts" needs [] kills ["bearer-dup-header"] also [];
     MixedPrecedence "mixed-precedence" "a cookie beats the header" needs [] kills ["bearer-cookie-mix"] also [];
     GuardGetOnly "guard-get-only" "methods other than GET are not guarded" needs [] kills ["bearer-method-path"] also [];
+    GuardExactPath "guard-exact-path" "other spellings of its path reach the resource past the guard" needs [] kills ["bearer-method-path"] also [];
     EtagBeforeAuth "etag-before-auth" "if-none-match is answered before the token is looked at" needs [] kills ["bearer-conditional"] also [];
+    RangeBeforeAuth "range-before-auth" "a part of the resource is given before the token is looked at" needs [] kills ["bearer-conditional"] also [];
     PublicCache "public-cache" "the protected reply may be kept by any cache" needs [] kills ["bearer-cacheable"] also [];
     ConnectionUser "connection-user" "a connection keeps the user of its first request" needs [] kills ["bearer-conn-bleed"] also ["*"];
     TrustXUser "trust-x-user" "a header X-User is believed" needs [] kills ["proxy-identity-spoof"] also ["proxy-hop-by-hop"];

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::algorithm::{Algorithm, Family};
 use crate::flaws::{FlawId, FlawSet};
-use crate::material::Material;
+use crate::material::{Duty, Material};
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,8 @@ impl Key {
     /// As `configured`, under this name.
     pub(crate) fn load(algorithm: &'static Algorithm, kid: String, text: &str) -> Result<Self, KeyError> {
         let failed = |why| KeyError::Text { algorithm: algorithm.name, why };
-        match (Material::of_text(text, algorithm.is_symmetric()).map_err(failed)?, &algorithm.family) {
+        let material = Material::of_text(text, algorithm.is_symmetric(), Duty::Sign).map_err(failed)?;
+        match (material, &algorithm.family) {
             (Material::Secret(secret), Family::Hmac(hash)) => {
                 let least = hash.tag_len();
                 if secret.len() < least {

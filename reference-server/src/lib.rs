@@ -13,7 +13,7 @@
 //! | `POST /oauth/introspect` | form: `token` | 200 `{"active": ..}` for confidential clients (RFC 7662) |
 //! | `POST /oauth/revoke` | form: `token` | 200; a refresh token ends its session, an access token itself (RFC 7009) |
 //! | `GET`, `POST /userinfo` | | 200 `{"sub"}` for a token with the scope `openid`, 401, 403 |
-//! | `GET /.well-known/oauth-authorization-server`, `/.well-known/openid-configuration` | | where all this is |
+//! | `GET /.well-known/oauth-authorization-server`, `/.well-known/openid-configuration` | | where all this is; with the path of the issuer behind it too, where it has one (RFC 8414 section 3.1) |
 //! | `GET /hello/` | | 200 `{"message","user","user_id","scope"}`, 401 |
 //! | `GET /reports/` | | 200 for a token with the scope `write`, 403 `insufficient_scope`, 401 |
 //! | `GET`, `PUT`, `DELETE /notes/{user}` | any text | a note of that user: 200, 204; 403 for another user's, 401 |
@@ -63,6 +63,7 @@ mod metrics;
 mod notes;
 mod oauth;
 mod operation;
+mod pace;
 mod password;
 mod reply;
 mod resource;

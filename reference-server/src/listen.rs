@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 
 use crate::bearer::Connection;
+use crate::pace::Pace;
 use crate::reply;
 
 /// The largest head of a request; a token that needs more than half of it is refused by most proxies anyway.
@@ -221,20 +222,22 @@ pub(crate) struct Way {
 }
 
 /// HTTP/1.1 and HTTP/2 with their limits.
-struct Protocols {
+pub(crate) struct Protocols {
     http1: auto::Builder<TokioExecutor>,
     http2: auto::Builder<TokioExecutor>,
+    /// How long a connection over HTTP/2 keeps its place without a request, or with an answer that is not taken.
+    patience: Duration,
 }
 
 impl Protocols {
-    fn new() -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
         builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(256);
-        Self { http1: builder.clone().http1_only(), http2: builder.http2_only() }
+        Self { http1: builder.clone().http1_only(), http2: builder.http2_only(), patience }
     }
 
-    async fn serve(
+    pub(crate) async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         is_http2: bool,
@@ -251,10 +254,23 @@ impl Protocols {
                 }
             }
         });
-        let protocol = if is_http2 { &self.http2 } else { &self.http1 };
-        let connection = protocol.serve_connection(TokioIo::new(stream), service).into_owned();
         // Whoever breaks the protocol or goes away has ended its connection; there is nobody to tell.
-        let _ = watcher.watch(connection).await;
+        if !is_http2 {
+            let connection = self.http1.serve_connection(TokioIo::new(stream), service).into_owned();
+            let _ = watcher.watch(connection).await;
+            return;
+        }
+        let pace = Pace::new(self.patience);
+        let of = Arc::clone(&pace);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (exchange, answer) = (of.begin(), service.call(request));
+            async move { answer.await.map(|answer| answer.map(|body| exchange.answers(body))) }
+        });
+        let connection = self.http2.serve_connection(TokioIo::new(stream), service).into_owned();
+        tokio::select! {
+            _ = watcher.watch(connection) => {}
+            () = pace.over() => {}
+        }
     }
 }
 
@@ -291,7 +307,7 @@ async fn serve_one(
 
 /// Serves whoever connects until `stopped` changes; open requests then have five seconds.
 pub(crate) async fn accept(listener: TcpListener, way: Way, mut stopped: watch::Receiver<bool>) {
-    let protocols = Arc::new(Protocols::new());
+    let protocols = Arc::new(Protocols::new(IDLE));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(tokio::sync::Semaphore::new(connections()));
     let ending = stopped.clone();

@@ -8,6 +8,68 @@ use serde_json::Value;
 
 use crate::der::{integer, sequence, wrapped};
 
+/// What a key is configured for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// Signatures.
+    Sign,
+    /// Encryption.
+    Hide,
+}
+
+impl Duty {
+    /// The `use` of such a key, and the `key_ops` that serve it (RFC 7517 sections 4.2 and 4.3).
+    fn words(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Duty::Sign => ("sig", &["sign", "verify"]),
+            Duty::Hide => ("enc", &["encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"]),
+        }
+    }
+
+    /// Whether a JWK's own word on what it is for allows this. The message says what was expected.
+    fn allowed_by(self, jwk: &Value) -> Result<(), String> {
+        let (usage, serving) = self.words();
+        if let Some(said) = jwk.get("use").filter(|said| said.as_str() != Some(usage)) {
+            return Err(format!(
+                "expected `\"use\":\"{usage}\"` in the JWK, or no `use`, saw {said} (RFC 7517 section 4.2)"
+            ));
+        }
+        let Some(said) = jwk.get("key_ops") else { return Ok(()) };
+        let wrong = |expected: &str| {
+            Err(format!(
+                "expected {expected} in the JWK's `key_ops`, or no `key_ops`, saw {said} (RFC 7517 section 4.3)"
+            ))
+        };
+        let Some(operations) =
+            said.as_array().and_then(|all| all.iter().map(Value::as_str).collect::<Option<Vec<&str>>>())
+        else {
+            return wrong("a list of texts");
+        };
+        if operations.iter().enumerate().any(|(place, name)| operations[..place].contains(name)) {
+            return wrong("no operation twice");
+        }
+        // Of a key pair the private half signs, and the public half verifies.
+        let least = match (self, jwk.get("kty").and_then(Value::as_str), jwk.get("d").is_some()) {
+            (Duty::Hide, ..) | (_, Some("oct"), _) => serving,
+            (Duty::Sign, _, true) => &serving[..1],
+            (Duty::Sign, _, false) => &serving[1..],
+        };
+        if !operations.iter().any(|name| least.contains(name)) {
+            return wrong(&least.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "));
+        }
+        if jwk.get("use").is_some() && operations.iter().any(|name| !serving.contains(name)) {
+            return wrong(&format!("nothing that contradicts its `use`, `{usage}`,"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the key in a text may sign by its own word: all may but a JWK whose `key_ops` leave it out.
+pub(crate) fn may_sign(text: &str) -> bool {
+    let jwk: Value = serde_json::from_str(text.trim()).unwrap_or_default();
+    jwk.get("key_ops").and_then(Value::as_array).is_none_or(|all| all.iter().any(|name| name == "sign"))
+}
+
 /// A key before it is parsed.
 pub(crate) enum Material {
     /// The bytes of a secret.
@@ -35,12 +97,13 @@ fn pkcs8(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
 }
 
 impl Material {
-    /// Reads a text; `secret` where the algorithm has no key pair. The message says what was expected.
-    pub(crate) fn of_text(text: &str, secret: bool) -> Result<Self, String> {
+    /// Reads a text for a duty; `secret` where the algorithm has no key pair. The message says what was expected.
+    pub(crate) fn of_text(text: &str, secret: bool, duty: Duty) -> Result<Self, String> {
         let trimmed = text.trim();
         if trimmed.starts_with('{') {
             let jwk: Value = serde_json::from_str(trimmed)
                 .map_err(|error| format!("expected a key as JSON (RFC 7517), saw {error}"))?;
+            duty.allowed_by(&jwk)?;
             return Self::of_jwk(&jwk);
         }
         if secret {

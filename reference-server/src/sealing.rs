@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::material::Material;
+use crate::material::{Duty, Material};
 use crate::token::{Text, object};
 
 /// How the content key reaches the recipient (RFC 7518 section 4.1).
@@ -161,7 +161,7 @@ impl Sealer {
             }
         };
         let wrong = |why: &str| format!("the key does not serve {}: {why}", alg.name());
-        let material = Material::of_text(text, alg == Encryption::Direct).map_err(|why| wrong(&why))?;
+        let material = Material::of_text(text, alg == Encryption::Direct, Duty::Hide).map_err(|why| wrong(&why))?;
         let (private, mut jwk) = match (alg, material) {
             (Encryption::Direct, Material::Secret(secret)) => {
                 let length = secret.len();

@@ -146,6 +146,12 @@ fn keys_of(config: &Config) -> Result<(Key, Vec<Key>), StartError> {
         keys.push(key.with_flaws(&config.flaws));
     }
     let first = keys.remove(0);
+    if config.keys.first().is_some_and(|given| !crate::material::may_sign(given.text.expose_secret())) {
+        return Err(StartError::Config(format!(
+            "expected `sign` in the `key_ops` of the first key, saw none in those of `{}`\nhint: the first key signs",
+            first.kid
+        )));
+    }
     if !first.signs() {
         return Err(StartError::Config(format!(
             "expected a private key or a secret as the first key, saw the public key `{}`\nhint: the first key signs",
@@ -291,15 +297,20 @@ impl State {
         self.clock.now() + skew
     }
 
-    /// Forgets what no token can ask for any more.
+    /// Forgets what no token can ask for any more, by a clock that is never put back: see [`Clock::settled`].
+    pub(crate) async fn sweep(&self) -> Result<(), crate::store::StoreError> {
+        self.sweep_by(self.clock.settled()).await
+    }
+
+    /// Forgets what no token can ask for any more from this moment on.
     ///
     /// Entries end with the refresh token that they are about. Access tokens of its session may have been issued until then, and a leeway
     /// lets each pass a little longer, once at the refresh and once at the resource.
-    pub(crate) async fn sweep(&self) -> Result<(), crate::store::StoreError> {
+    pub(crate) async fn sweep_by(&self, now: f64) -> Result<(), crate::store::StoreError> {
         let [resource, verify, refresh] = [&self.gates.resource, &self.gates.verify, &self.gates.refresh];
         let leeway_s = resource.leeway_s.max(verify.leeway_s).max(refresh.leeway_s).max(0.0);
         let longer_s = self.config.access_lifetime.as_secs_f64() + 2.0 * leeway_s;
-        self.store.sweep(self.clock.now() - longer_s).await
+        self.store.sweep(now - longer_s).await
     }
 
     /// Counts a request of `who`, a user or client, or says how many seconds it must wait.

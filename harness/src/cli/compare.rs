@@ -12,8 +12,38 @@ use super::{Done, Failure, Global, line, load, print, profile};
 /// Compares.
 pub fn run(args: &CompareArgs, global: &Global) -> Done {
     match args.runs.as_slice() {
-        [before, after] => stored(&read(before)?, &read(after)?, global),
+        [before, after] => {
+            over(args)?;
+            stored(&read(before)?, &read(after)?, global)
+        }
         _ => running(args, global),
+    }
+}
+
+/// Refuses flags that say whom to drive and how: two stored runs are over, and a flag without effect misleads. Passwords
+/// may stand in the environment of a whole script.
+fn over(args: &CompareArgs) -> Result<(), Failure> {
+    let CompareArgs { how, shape, .. } = args;
+    let flags = [
+        ("--profile", how.profile.is_some()),
+        ("--variant", how.variant.is_some()),
+        ("--user", how.user.is_some()),
+        ("--second-user", how.second_user.is_some()),
+        ("--admin", how.admin.is_some()),
+        ("--effort", args.effort.is_some()),
+        ("--mix", !shape.mix.is_empty()),
+        ("--rate", shape.rate.is_some()),
+        ("--connections", shape.connections.is_some()),
+        ("--cores", shape.cores.is_some()),
+        ("--seed", shape.seed.is_some()),
+        ("--sessions", shape.sessions.is_some()),
+        ("--out", args.out.is_some()),
+    ];
+    match flags.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "{flag}: two stored runs are compared as they were driven; hint: `--target NAME=URL` twice drives two deployments anew"
+        ))),
     }
 }
 
@@ -46,6 +76,7 @@ fn running(args: &CompareArgs, global: &Global) -> Done {
             return Err(Failure::usage(format!("--target: the name `{name}` is given twice")));
         }
     }
+    profile::without_hooks(&args.how, "a comparison")?;
     let profile = profile::of_flags(&args.how, global)?;
     let mut scenario = profile::scenario_of("compare", &args.targets, &args.how, global);
     scenario.load = Some(load::shaped(load::plain(&profile)?, &args.shape, &profile)?);

@@ -61,7 +61,8 @@ pub struct Args {
     /// Path of the refresh
     #[arg(long, value_name = "PATH")]
     refresh: Option<String>,
-    /// A header that every request carries, as 'NAME: VALUE'; may be given several times
+    /// A header that every request carries, as 'NAME: VALUE'; '${env:API_KEY}' as the value stays out of the file; may be
+    /// given several times
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
     /// Who signed the server's certificate: a PEM file
@@ -89,6 +90,10 @@ pub fn run(args: &Args, global: &Global) -> Done {
     swallowed(&args.login_command)?;
     let environment =
         |name: &str, flag: &Option<String>| std::env::var(name).ok().filter(|text| !text.is_empty() && flag.is_none());
+    for (name, value) in &args.headers {
+        // Before anything is sent: what a header takes from the environment has to be there.
+        assay::target::environment(value).map_err(|why| Failure::usage(format_args!("--header {name}: {why}")))?;
+    }
     let password = environment(PASSWORD, &args.password);
     let client_secret = environment(CLIENT_SECRET, &args.client_secret);
     let wanted = Wanted {
@@ -121,10 +126,11 @@ pub fn run(args: &Args, global: &Global) -> Done {
     let draft = discover(wanted, &mut terminal).map_err(failure)?;
     free(args, &draft.name)?;
     let [profile, scenario] = write(args, &draft)?;
-    let held: Vec<&str> = [("password:", "the password"), ("secret:", "a secret")]
+    let held: Vec<String> = [("password:", "the password"), ("secret:", "a secret")]
         .into_iter()
         .filter(|(key, _)| draft.profile.lines().any(|line| in_clear(line, key)))
-        .map(|(_, what)| what)
+        .map(|(_, what)| what.to_owned())
+        .chain(args.headers.iter().filter(|(name, value)| confides(name, value)).map(|(name, _)| format!("`{name}`")))
         .collect();
     if !held.is_empty() {
         terminal.say(&format!(
@@ -139,7 +145,8 @@ pub fn run(args: &Args, global: &Global) -> Done {
     } else {
         line(format_args!("{}", profile.display()));
         line(format_args!("{}", scenario.display()));
-        terminal.say(&format!("next: assay run {}", scenario.display()));
+        let scenario = scenario.display();
+        terminal.say(&format!("next: assay check {scenario} --out out/    (assay run {scenario} drives its load too)"));
     }
     Ok(ExitCode::Ok)
 }
@@ -153,6 +160,13 @@ fn in_clear(line: &str, key: &str) -> bool {
     let comment = line.trim_start().starts_with('#');
     !comment
         && line.split_once(key).is_some_and(|(_, value)| !value.trim_start_matches([' ', '"', '\'']).starts_with("${"))
+}
+
+/// Whether a header's name says that its value is a secret, and the value is written out.
+fn confides(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let told = ["auth", "key", "token", "secret", "cookie", "password", "credential"];
+    told.iter().any(|word| name.contains(word)) && !value.contains("${env:")
 }
 
 /// A flag of ours behind `--login-command` was meant for us: the program would get it, and nobody would notice.

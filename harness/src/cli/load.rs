@@ -16,6 +16,7 @@ const RATE: &str = "100/s";
 pub fn run(args: &LoadArgs, global: &Global) -> Done {
     let place = args.out.clone().map_or(Place::Nowhere, Place::Inside);
     let how = &args.target.how;
+    profile::without_hooks(how, "a load")?;
     let (scenario, source, profile) = match (&args.scenario, &args.target.target) {
         (Some(file), _) => {
             let (read, mut scenario, profile) = profile::beside_scenario(file, how, global)?;

@@ -49,7 +49,13 @@ Examples:
 
 Exit codes:
   0 all good   1 a violation, a missed threshold or a regression   2 usage or scenario
-  3 target, launch, or an inconclusive answer   4 a fault of Assay   130 interrupted")]
+  3 target, launch, or an inconclusive answer   4 a fault of Assay   130 interrupted
+
+Environment:
+  ASSAY_PASSWORD, ASSAY_SECOND_PASSWORD, ASSAY_CLIENT_SECRET    what would else stand in the arguments
+  ASSAY_WITHOUT    programs that are not to be used, as if they were not installed: nginx,haproxy
+  ASSAY_CACHE      where virtual environments are kept
+  NO_COLOR         no colours on a terminal")]
 pub struct Assay {
     /// Flags that every command understands.
     #[command(flatten)]

@@ -20,6 +20,16 @@ pub fn of_flags(how: &ProfileArgs, global: &Global) -> Result<Profile, Failure> 
     with_flags(profile, how, global)
 }
 
+/// Refuses the address of hooks where none is used.
+pub fn without_hooks(how: &ProfileArgs, what: &str) -> Result<(), Failure> {
+    match how.admin {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(format!(
+            "--admin: {what} uses no admin hooks; hint: leave it out here, `assay check` takes it"
+        ))),
+    }
+}
+
 /// What a scenario and the flags beside it ask for: its profile and its servers, as the flags change them.
 pub fn beside_scenario(
     file: &Path,

@@ -48,6 +48,33 @@ struct State {
     waits: BTreeMap<&'static str, u64>,
 }
 
+impl State {
+    /// One more check of a topology, run or skipped: the same ones that the summary counts.
+    fn count(&mut self, topology: &str, grade: Grade) {
+        // One of them, and several.
+        let word = match grade {
+            Grade::Ok | Grade::Known => ["as required"; 2],
+            Grade::Violation | Grade::StaleKnown | Grade::Required => ["violation", "violations"],
+            Grade::Weakness => ["weakness", "weaknesses"],
+            Grade::Note => ["note", "notes"],
+            Grade::Skip => ["skipped"; 2],
+            Grade::Inconclusive => ["inconclusive"; 2],
+            Grade::HarnessError => ["fault of ours", "faults of ours"],
+        };
+        *self.findings.entry(topology.to_owned()).or_default().entry(word).or_default() += 1;
+    }
+
+    /// `147 checks: 120 as required, 27 skipped`.
+    fn counted(&self, topology: &str) -> String {
+        let none = BTreeMap::new();
+        let counts = self.findings.get(topology).unwrap_or(&none);
+        let total: usize = counts.values().sum();
+        let each: Vec<String> = counts.iter().map(|(word, n)| format!("{n} {}", word[usize::from(*n != 1)])).collect();
+        let checks = if total == 1 { "check" } else { "checks" };
+        format!("{total} {checks}: {}", each.join(", "))
+    }
+}
+
 impl Show {
     /// A bar where standard error is a terminal, lines elsewhere, nothing with `--quiet`.
     pub fn new(global: &Global) -> Show {
@@ -148,27 +175,14 @@ impl Show {
                 }
                 self.now(text);
             }
+            E::Skipped { record } => state.count(topology, record.grade),
             E::Finished { record, done, total } => {
-                // One of them, and several.
-                let word = match record.grade {
-                    Grade::Ok | Grade::Known => ["as required"; 2],
-                    Grade::Violation | Grade::StaleKnown | Grade::Required => ["violation", "violations"],
-                    Grade::Weakness => ["weakness", "weaknesses"],
-                    Grade::Note => ["note", "notes"],
-                    Grade::Skip => ["skipped"; 2],
-                    Grade::Inconclusive => ["inconclusive"; 2],
-                    Grade::HarnessError => ["fault of ours", "faults of ours"],
-                };
-                let counts = state.findings.entry(topology.to_owned()).or_default();
-                *counts.entry(word).or_default() += 1;
+                state.count(topology, record.grade);
                 if record.verdict == Verdict::Fail && record.grade == Grade::Violation {
                     self.line(&format!("  {topology}: violation {}: {}", record.id, record.summary));
                 }
                 if done == total {
-                    let counts: Vec<String> =
-                        counts.iter().map(|(word, n)| format!("{n} {}", word[usize::from(*n != 1)])).collect();
-                    let checks = if total == 1 { "check" } else { "checks" };
-                    self.line(&format!("  {topology}: {total} {checks}: {}", counts.join(", ")));
+                    self.line(&format!("  {topology}: {}", state.counted(topology)));
                 }
             }
         }

@@ -42,6 +42,11 @@ pub enum Event {
         /// Ways that accept a genuine token and refuse nothing.
         usable: usize,
     },
+    /// A check is not run: its record says why.
+    Skipped {
+        /// Its record.
+        record: Box<CheckRecord>,
+    },
     /// A check begins.
     Started {
         /// Its id.
@@ -151,7 +156,9 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     };
     for (index, reason) in &plan.skipped {
         let level = e.catalogue[*index].level(e.target.profile.dialect).unwrap_or(Level::Info);
-        records.push(grade(*index, level, Outcome::skip(reason.clone())));
+        let record = grade(*index, level, Outcome::skip(reason.clone()));
+        (e.on_event)(Event::Skipped { record: Box::new(record.1.clone()) });
+        records.push(record);
     }
     match usable {
         Err(why) => {
@@ -382,6 +389,7 @@ fn beside_the_catalogue(id: &str, grade: Grade, why: &str, topology: &str) -> Ch
         topology: topology.into(),
         verdict: Verdict::NotApplicable,
         grade,
+        required: grade == Grade::Required,
         reason: Some(SkipReason::NotApplicable(why.into())),
         summary: String::new(),
         known: None,

@@ -171,6 +171,9 @@ pub fn conclude(
         // What was expected instead stands in words where it is not the usual failure that has been mended.
         let told = match (grade, expected) {
             (Grade::Required, _) => Some(format!("required, but {}", o.summary)),
+            (Grade::Inconclusive, _) if required(None) => {
+                Some(format!("required, but nothing was learnt: {}", o.summary))
+            }
             (Grade::StaleKnown | Grade::Violation | Grade::Weakness | Grade::Note, Some(expected))
                 if expected != Verdict::Fail =>
             {
@@ -220,6 +223,7 @@ pub fn conclude(
         topology: topology.to_owned(),
         verdict,
         grade: worst_grade,
+        required: required(None),
         reason,
         summary,
         known: known_reason,

@@ -46,7 +46,7 @@ pub struct Wanted {
     pub resource: Option<String>,
     /// Path of the refresh.
     pub refresh: Option<String>,
-    /// Headers that every request carries, such as the tenant's.
+    /// Headers that every request carries, such as the tenant's; `${env:NAME}` in a value stays out of the profile.
     pub headers: Vec<(String, String)>,
     /// How TLS is spoken.
     pub tls: Option<Tls>,

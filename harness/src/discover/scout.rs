@@ -7,7 +7,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 
 use super::{DiscoverError, Question, Talk, Wanted};
 use crate::scenario::Source;
-use crate::target::{ClientEntry, Issued, Operation, Target, TargetError, User, Vars, parse_profile};
+use crate::target::{ClientEntry, Issued, Operation, Target, TargetError, User, Vars, environment, parse_profile};
 use crate::wire::{self, Reply, WireError};
 
 /// A login may hash a password; nothing else takes long.
@@ -102,6 +102,7 @@ impl<'a> Scout<'a> {
         }
         for (name, value) in &self.wanted.headers {
             let name: http::HeaderName = name.parse().map_err(|_| wrong(format!("`{name}` is no header's name")))?;
+            let value = environment(value).map_err(|why| wrong(format!("`{name}`: {why}")))?;
             let value = value.parse().map_err(|_| wrong(format!("`{name}` cannot have this value")))?;
             request.headers_mut().insert(name, value);
         }

@@ -80,7 +80,7 @@ fn scenario(scout: &Scout<'_>, name: &str, url: &str) -> String {
         .collect();
     let can_issue = profile.operations.get("issue").is_some_and(|issue| issue.request.is_some());
     let mut text = format!(
-        "# Checks the server at {url} and drives a small load against it.\n#   assay run {name}.yaml\nname: {name}\ntarget: {name}.profile.yaml\n"
+        "# Checks the server at {url} and drives a small load against it.\n#   assay check {name}.yaml --out out/    the checks alone\n#   assay run {name}.yaml\nname: {name}\ntarget: {name}.profile.yaml\n"
     );
     if !scout.target.endpoint.is_loopback() {
         let _ = writeln!(text, "allow-remote: [{}]", quoted(&scout.target.endpoint.host));

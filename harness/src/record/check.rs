@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Grade;
+use super::{ExitCode, Grade};
 
 /// How much a requirement weighs in the dialect of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +102,9 @@ pub struct CheckRecord {
     pub verdict: Verdict,
     /// What it means, from the one grade table.
     pub grade: Grade,
+    /// `--require` names it or its group: where nothing was learnt it has not passed, whatever its level.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
     /// Why there is no finding, for `not-applicable` and `blocked`.
     pub reason: Option<SkipReason>,
     /// One sentence: what was seen.
@@ -119,6 +122,15 @@ pub struct CheckRecord {
     pub requests: u64,
     /// Wall time it took.
     pub duration_ms: u64,
+}
+
+impl CheckRecord {
+    /// What it asks of the exit code. `fail_on`: from which level a failure is one of the run.
+    pub fn exit(&self, fail_on: Level) -> ExitCode {
+        // A pipeline that asked for an answer must not go green without one.
+        let level = if self.required && self.grade == Grade::Inconclusive { Level::Must } else { self.level };
+        self.grade.exit(level, fail_on)
+    }
 }
 
 /// One variant of a check: `sig-alg-none/None`.

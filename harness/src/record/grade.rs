@@ -25,7 +25,7 @@ pub enum Grade {
     Skip,
     /// A skip that `--require` forbids: exit 1.
     Required,
-    /// No finding although it was tried: exit 3 for a must.
+    /// No finding although it was tried: exit 3 for a must, and for what `--require` names.
     Inconclusive,
     /// Our fault: exit 4.
     HarnessError,
@@ -87,8 +87,8 @@ impl ExitCode {
 }
 
 impl Grade {
-    /// What one graded check asks of the exit code.
-    pub fn exit(self, level: Level, fail_on: Level) -> ExitCode {
+    /// What a grade at its level asks of the exit code.
+    pub(super) fn exit(self, level: Level, fail_on: Level) -> ExitCode {
         match self {
             Grade::Violation | Grade::Required => ExitCode::Failed,
             Grade::Weakness if fail_on >= Level::Should => ExitCode::Failed,

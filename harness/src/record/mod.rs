@@ -50,6 +50,9 @@ pub struct Run {
     pub scenario_sha256: Option<String>,
     /// Name of the profile that spoke to the target.
     pub profile: String,
+    /// Path of the profile's file, as that of the scenario; absent where the profile is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile_file: Option<String>,
     /// Dialect of the target: simple, oauth, oidc, rfc9068, rs-only.
     pub dialect: String,
     /// Seed of every random choice of ours.

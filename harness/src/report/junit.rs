@@ -57,7 +57,7 @@ fn skipped(name: &str, class: &str, why: &str) -> TestCase {
 }
 
 fn check_case(check: &CheckRecord, report: &Report<'_>) -> TestCase {
-    let exit = check.grade.exit(check.level, report.run.fail_on);
+    let exit = check.exit(report.run.fail_on);
     let told = format!("{}: {}", words::grade(check.grade), check.summary);
     let mut status = match exit {
         ExitCode::Ok => match check.grade {

@@ -110,9 +110,12 @@ fn rule(check: &CheckRecord) -> Value {
 
 fn result(report: &Report<'_>, check: &CheckRecord, rule: usize, kind: &str, level: &str) -> Value {
     let run = report.run;
-    // Code scanning wants a file; the scenario is what the user can change, so it points there.
-    let name = if run.scenario_sha256.is_some() { &run.scenario } else { &run.profile };
-    let file = run.scenario_file.clone().unwrap_or_else(|| format!("{name}.yaml"));
+    // Code scanning wants a file: what the user can change is the scenario, or the profile where a command line took its place.
+    let (named, name) = match run.scenario_sha256.is_some() {
+        true => (&run.scenario_file, &run.scenario),
+        false => (&run.profile_file, &run.profile),
+    };
+    let file = named.clone().unwrap_or_else(|| format!("{name}.yaml"));
     let mut result = json!({
         "ruleId": check.id,
         "ruleIndex": rule,

@@ -24,6 +24,7 @@ use crate::record::{
     Accounting, ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, Warning,
 };
 use crate::scenario::{FailOn, Threshold, Workload};
+use crate::target::builtin;
 use crate::units::{Nanos, Rate};
 
 /// A run that has ended.
@@ -90,6 +91,9 @@ fn begun(ask: &Ask<'_>) -> Run {
             .source
             .map(|source| Sha256::digest(source.text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()),
         profile: ask.profile.name.clone(),
+        profile_file: Some(&ask.profile.source)
+            .filter(|source| !source.is_empty() && builtin(source).is_none())
+            .and_then(|source| below_here(source)),
         dialect: ask.profile.dialect.name().to_owned(),
         seed: ask.scenario.load.as_ref().map_or(0, |load| load.seed),
         started: clock::utc_text(),

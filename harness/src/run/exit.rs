@@ -5,7 +5,7 @@ use crate::scenario::Scenario;
 
 /// What everything that was seen asks of the exit code.
 pub(super) fn exit_of(run: &Run, asked: &Scenario) -> ExitCode {
-    let checks = run.checks.iter().map(|check| check.grade.exit(check.level, run.fail_on));
+    let checks = run.checks.iter().map(|check| check.exit(run.fail_on));
     let thresholds = run.thresholds.iter().map(|threshold| match threshold.outcome {
         ThresholdOutcome::Held => ExitCode::Ok,
         ThresholdOutcome::Missed => ExitCode::Failed,

@@ -141,7 +141,7 @@ mod tests {
             (check.id.as_str(), check.grade, check.topology.as_str()),
             ("refresh-race", Grade::Violation, "bare")
         );
-        assert_eq!(check.grade.exit(check.level, Level::Must), ExitCode::Failed);
+        assert_eq!(check.exit(Level::Must), ExitCode::Failed);
         assert!(check.summary.contains("first 1.2 s into the load") && check.summary.contains("3 times"), "{check:?}");
         assert_eq!(check.variants[0].name, "under-load");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::scenario::{self, Diagnostic, Diagnostics, LinkWord, Loaded, Source, Vocabulary};
+use crate::scenario::{self, Diagnostic, Diagnostics, Link, LinkWord, Loaded, Source, Topology, Vocabulary};
 use crate::target::{self, Profile};
 use crate::{conformance, launch, report};
 
@@ -47,13 +47,51 @@ pub fn read_scenario(source: Arc<Source>, allow_remote: &[String]) -> Result<Rea
         return Err(found);
     }
     match target::load(&asked.target, asked.variant.as_deref(), &folder) {
-        Ok(profile) => Ok(ReadScenario { loaded, profile, warnings: found }),
+        Ok(profile) => {
+            found.0.extend(signed_otherwise(&loaded, &profile));
+            Ok(ReadScenario { loaded, profile, warnings: found })
+        }
         Err(problems) => {
             found.0.extend(problems.0);
             Err(found)
         }
     }
 }
+
+/// Reference servers that are started with another algorithm than the profile (or its variant) speaks of: most checks
+/// would have the wrong key, and say so one by one.
+fn signed_otherwise(loaded: &Loaded, profile: &Profile) -> Vec<Diagnostic> {
+    let Some(spoken) = &profile.tokens.access.alg else { return Vec::new() };
+    let mut found = Vec::new();
+    for (name, topology) in &loaded.scenario.topologies {
+        let Topology::Chain(links) = topology else { continue };
+        let settings = match links.first() {
+            Some(Link::Name(link)) if link == REFERENCE => None,
+            Some(Link::Settings(map)) if map.contains_key(REFERENCE) => map.get(REFERENCE),
+            _ => continue,
+        };
+        let own = settings.and_then(|settings| settings.get("alg"));
+        if own.is_none() && settings.is_some_and(|settings| settings.contains_key("config")) {
+            // Its configuration file may say.
+            continue;
+        }
+        let signs = own.map_or(Some(DEFAULT_ALG), |alg| alg.as_str());
+        let Some(signs) = signs.filter(|signs| !signs.eq_ignore_ascii_case(spoken)) else { continue };
+        let from = match &loaded.scenario.variant {
+            Some(variant) => format!("the variant `{variant}` of the profile"),
+            None => "the profile".to_owned(),
+        };
+        let text = format!("expected a server that signs by {spoken}, as {from} says, saw one that signs by {signs}");
+        let mut doubt = Diagnostic::new(text).at(loaded.tree.place_of(&["topologies", name])).warning();
+        doubt.hint = Some(format!("`{{{REFERENCE}: {{alg: {spoken}}}}}`, or another `variant`"));
+        found.push(doubt);
+    }
+    found
+}
+
+/// The link that starts our own server, and what that signs by where nobody says.
+const REFERENCE: &str = "reference-server";
+const DEFAULT_ALG: &str = "HS256";
 
 /// Reads a scenario from a file, as [`read_scenario`].
 ///
@@ -87,5 +125,34 @@ fn link(row: &launch::Row) -> LinkWord {
         name: row.name.to_owned(),
         server: row.kind == launch::Kind::Server,
         settings: row.settings.iter().map(|setting| setting.name.to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is doubted of a scenario, by the profile `reference`.
+    fn doubts(head: &str, server: &str) -> Vec<String> {
+        let text = format!("name: a\ntarget: reference\n{head}topologies: {{bare: [{server}]}}\nconformance: {{}}\n");
+        let read = read_scenario(Source::new("a.yaml", ".", text), &[]).expect("a scenario");
+        read.warnings.0.iter().map(|doubt| doubt.message.clone()).collect()
+    }
+
+    #[test]
+    fn a_server_that_signs_otherwise_than_the_variant_says_is_doubted() {
+        let es256 = "variant: es256\n";
+        let expected = "expected a server that signs by ES256, as the variant `es256` of the profile says, saw one that signs by HS256";
+        assert_eq!(doubts(es256, "reference-server"), [expected]);
+        assert_eq!(doubts(es256, "{reference-server: {hash: none}}"), [expected]);
+        assert_eq!(doubts("", "{reference-server: {alg: ES256}}").len(), 1);
+        for (head, server) in [
+            ("", "reference-server"),
+            (es256, "{reference-server: {alg: ES256}}"),
+            (es256, "{reference-server: {config: mine.yaml}}"),
+            ("variant: static-refresh\n", "{reference-server: {rotate: off}}"),
+        ] {
+            assert_eq!(doubts(head, server), [""; 0], "{head}{server}");
+        }
     }
 }

@@ -28,7 +28,7 @@ pub use load::{load, parse_profile};
 pub use profile::*;
 pub use secrets::{Asked, Credential};
 pub use server::{Target, TargetError};
-pub use template::{TemplateError, Vars};
+pub use template::{TemplateError, Vars, environment};
 pub use validate::{examine, examine_named, hooks};
 
 #[cfg(test)]

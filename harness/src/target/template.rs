@@ -309,7 +309,10 @@ impl Scope<'_> {
 }
 
 /// Fills `${env:NAME}` and refuses every other name.
-pub(super) fn environment(text: &str) -> Result<String, TemplateError> {
+///
+/// # Errors
+/// A variable that is not set, another name, or a brace that is not closed.
+pub fn environment(text: &str) -> Result<String, TemplateError> {
     let mut filled = String::new();
     for piece in pieces(text)? {
         match piece {

@@ -54,7 +54,7 @@ pub enum Twist {
     Noisy(u64),
     /// More than 20 verdicts a second are not given: a bare 503, as nginx answers.
     Limited,
-    /// The first verdicts on what is signed again are lost in the proxy.
+    /// The first verdicts on what is signed again are lost in the proxy; no signature of its own holds `-` or `_`.
     LosesControls,
     /// The clock is five seconds behind ours, and tokens are taken nearly five minutes after their end.
     BehindWithLeeway,
@@ -354,6 +354,11 @@ impl Shared {
         }
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY))
             .expect("signed");
+        // So that a check which looks for one of the two characters has to sign for itself.
+        if self.twist == Twist::LosesControls && token.rsplit('.').next().is_some_and(|part| part.contains(['-', '_']))
+        {
+            return self.token(user, kind, life);
+        }
         let token = match self.twist {
             Twist::Opaque => format!("{kind}-{}", token.rsplit('.').next().unwrap_or_default()),
             Twist::UnsendableTokens => format!("two words\u{1b}[31m{number}"),

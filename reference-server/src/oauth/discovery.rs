@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::extract::State as Shared;
 use axum::response::Response;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use crate::reply;
 use crate::state::State;
+
+pub(super) const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
+pub(super) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
 fn shared(state: &State) -> Value {
     let issuer = state.issuer.trim_end_matches('/');
@@ -42,6 +45,22 @@ pub(super) async fn authorization_server(Shared(state): Shared<Arc<State>>) -> R
     document(&shared(&state))
 }
 
+/// The path of an issuer as RFC 8414 section 3.1 puts it behind the well-known one: without a `/` at its end, empty where there is none.
+fn path_of(issuer: &str) -> &str {
+    let rest = issuer.split_once("://").map_or("", |(_, rest)| rest);
+    rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'))
+}
+
+/// The document at the place that the issuer's path makes (RFC 8414 section 3.1; section 5 for what OpenID Connect calls it).
+pub(super) async fn by_path(Shared(state): Shared<Arc<State>>, uri: Uri) -> Response {
+    let path = path_of(&state.issuer);
+    match uri.path().strip_suffix(path).filter(|_| !path.is_empty()) {
+        Some(AUTHORIZATION_SERVER) => authorization_server(Shared(state)).await,
+        Some(OPENID_CONFIGURATION) => openid_configuration(Shared(state)).await,
+        _ => reply::detail(StatusCode::NOT_FOUND, "Not found."),
+    }
+}
+
 pub(super) async fn openid_configuration(Shared(state): Shared<Arc<State>>) -> Response {
     let mut body = shared(&state);
     body["userinfo_endpoint"] = json!(format!("{}/userinfo", state.issuer.trim_end_matches('/')));
@@ -50,4 +69,22 @@ pub(super) async fn openid_configuration(Shared(state): Shared<Arc<State>>) -> R
     body["claims_supported"] =
         json!(["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "preferred_username"]);
     document(&body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_an_issuer_has_no_slash_at_its_end() {
+        for (issuer, path) in [
+            ("https://login.example", ""),
+            ("https://login.example/", ""),
+            ("https://login.example/shop", "/shop"),
+            ("https://login.example:8443/shop/eu/", "/shop/eu"),
+            ("shop", ""),
+        ] {
+            assert_eq!(path_of(issuer), path, "{issuer}");
+        }
+    }
 }

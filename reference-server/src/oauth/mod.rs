@@ -29,8 +29,10 @@ pub(crate) fn routes(state: &State) -> Router<Arc<State>> {
         .route("/oauth/introspect", post(inspect::introspect))
         .route("/oauth/revoke", post(inspect::revoke))
         .route("/userinfo", get(inspect::userinfo).post(inspect::userinfo))
-        .route("/.well-known/oauth-authorization-server", get(discovery::authorization_server))
-        .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
+        .route(discovery::AUTHORIZATION_SERVER, get(discovery::authorization_server))
+        .route(discovery::OPENID_CONFIGURATION, get(discovery::openid_configuration))
+        .route(&format!("{}/{{*issuer}}", discovery::AUTHORIZATION_SERVER), get(discovery::by_path))
+        .route(&format!("{}/{{*issuer}}", discovery::OPENID_CONFIGURATION), get(discovery::by_path))
 }
 
 /// Headers and fields of a request to an endpoint that takes forms (RFC 6749 section 3.2).

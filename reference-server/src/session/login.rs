@@ -68,7 +68,7 @@ impl State {
         let opens = opens.inspect_err(|_| _ = self.metrics.counters.overloaded.inc())?;
         // An inactive user is told what a wrong password is told, after the same work.
         match user {
-            Some(user) if (opens || self.has(F::AnyPassword)) && user.active => {
+            Some(user) if (opens || self.has(F::AnyPassword)) && (user.active || self.has(F::InactiveLogin)) => {
                 if let Some(turn) = turn {
                     turn.ended(true);
                 }

@@ -1,6 +1,6 @@
 //! A server on a free port, and requests to it.
 
-use reference_server::{Config, Hash, app};
+use reference_server::{App, Config, Hash, app};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ pub struct Server {
     pub url: String,
     pub admin: String,
     pub http: reqwest::Client,
+    pub app: App,
 }
 
 /// What came back.
@@ -52,7 +53,7 @@ impl Server {
     pub async fn start(config: Config) -> Self {
         let app = app(config).unwrap();
         let (url, admin) = (listen(app.router(true)).await, listen(app.admin()).await);
-        Self { url, admin, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { url, admin, http: reqwest::Client::builder().no_proxy().build().unwrap(), app }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

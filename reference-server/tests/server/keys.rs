@@ -2,7 +2,7 @@
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
-use reference_server::{Algorithm, Config, KeyConfig, app};
+use reference_server::{Algorithm, Config, Encryption, KeyConfig, app};
 use serde_json::{Value, json};
 
 use super::client::{Server, quick};
@@ -124,6 +124,63 @@ fn a_key_that_does_not_serve_is_refused_with_what_was_expected() {
     }
     let twice = vec![key("RS256", Some("one"), &pem("rs256")), key("ES256", Some("one"), &pem("es256"))];
     assert!(app(with_keys(twice)).unwrap_err().to_string().contains("saw `one` twice"));
+}
+
+/// A JWK with its own word on what it is for: none of RFC 7517 sections 4.2 and 4.3 may be passed over.
+#[test]
+fn a_jwk_that_is_for_something_else_is_refused() {
+    let secret = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+    let public = json!({"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"});
+    let with = |mut jwk: Value, word: &Value| {
+        jwk.as_object_mut().unwrap().extend(word.as_object().unwrap().clone());
+        jwk
+    };
+    let private = with(public.clone(), &json!({"d": "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}));
+    let oct = json!({"kty": "oct", "k": secret});
+    let started = |jwk: &Value, alg: &str, first: bool| {
+        let given = key(alg, Some("given"), &jwk.to_string());
+        let keys = if first { vec![given] } else { vec![key("ES256", Some("other"), &pem("es256")), given] };
+        app(with_keys(keys)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for (jwk, alg, first, word, expected) in [
+        (&oct, "HS256", true, json!({"use": "enc"}), r#"expected `"use":"sig"` in the JWK"#),
+        (&private, "ES256", true, json!({"use": 1}), r#"expected `"use":"sig"` in the JWK"#),
+        (&public, "ES256", false, json!({"use": "enc"}), r#"expected `"use":"sig"` in the JWK"#),
+        (&oct, "HS256", true, json!({"key_ops": ["encrypt", "decrypt"]}), "expected `sign` or `verify`"),
+        (&oct, "HS256", true, json!({"key_ops": ["verify"]}), "expected `sign` in the `key_ops` of the first key"),
+        (&private, "ES256", true, json!({"key_ops": ["verify"]}), "expected `sign` in the JWK's `key_ops`"),
+        (&private, "ES256", true, json!({"key_ops": ["deriveKey"]}), "expected `sign` in the JWK's `key_ops`"),
+        (&public, "ES256", false, json!({"key_ops": ["sign"]}), "expected `verify` in the JWK's `key_ops`"),
+        (&oct, "HS256", true, json!({"key_ops": ["sign", "sign"]}), "expected no operation twice"),
+        (&oct, "HS256", true, json!({"key_ops": "sign"}), "expected a list of texts"),
+        (
+            &oct,
+            "HS256",
+            true,
+            json!({"use": "sig", "key_ops": ["sign", "wrapKey"]}),
+            "nothing that contradicts its `use`",
+        ),
+    ] {
+        let error = started(&with(jwk.clone(), &word), alg, first).expect_err(&word.to_string());
+        assert!(error.contains(expected), "{word}: {error}");
+        assert!(!error.contains(secret), "{error}");
+    }
+    for (jwk, alg, first, word) in [
+        (&oct, "HS256", true, json!({"use": "sig", "key_ops": ["sign", "verify"]})),
+        (&oct, "HS256", false, json!({"key_ops": ["verify"]})),
+        (&private, "ES256", true, json!({"key_ops": ["sign"]})),
+        (&public, "ES256", false, json!({"use": "sig", "key_ops": ["verify"]})),
+    ] {
+        started(&with(jwk.clone(), &word), alg, first).unwrap_or_else(|error| panic!("{word}: {error}"));
+    }
+    let hides = |word: Value| {
+        let (encryption, key) = (Some(Encryption::EcdhEs), with(private.clone(), &word).to_string());
+        app(Config { encryption, encryption_key: Some(key.into()), ..quick() }).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert!(hides(json!({"use": "sig"})).unwrap_err().contains(r#"expected `"use":"enc"` in the JWK"#));
+    assert!(hides(json!({"key_ops": ["sign"]})).unwrap_err().contains("`deriveKey`"));
+    hides(json!({"use": "enc", "key_ops": ["deriveKey", "deriveBits"]})).unwrap();
 }
 
 #[tokio::test]

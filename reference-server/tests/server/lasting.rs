@@ -29,6 +29,17 @@ async fn a_used_token_stays_used_while_the_leeway_would_let_it_pass() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_put_back_after_a_sweep_makes_no_used_token_good_again() {
+    let server = Server::start(quick()).await;
+    let first = server.json_login("alice").await.text("refresh").to_owned();
+    assert_eq!(refresh(&server, &first).await.status, 200);
+    server.hook("/_ref/clock", json!({"advance_s": 172_800})).await;
+    server.app.sweep().await;
+    server.hook("/_ref/clock", json!({"advance_s": -172_800})).await;
+    assert_eq!(refresh(&server, &first).await.status, 401);
+}
+
+#[tokio::test]
 async fn an_ended_session_s_access_token_stays_refused_though_it_outlives_the_refresh_token() {
     let server = Server::start(Config { refresh_lifetime: Duration::from_secs(30), ..quick() }).await;
     let pair = server.json_login("alice").await;

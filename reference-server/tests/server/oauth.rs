@@ -260,6 +260,30 @@ async fn discovery_names_endpoints_that_answer_and_an_issuer_that_no_header_move
 }
 
 #[tokio::test]
+async fn an_issuer_with_a_path_has_its_documents_where_that_path_puts_them() {
+    let at = |issuer: &str| Config { issuer: Some(issuer.to_owned()), ..quick() };
+    let names = ["oauth-authorization-server", "openid-configuration"];
+    for issuer in ["https://login.test/shop/eu", "https://login.test/shop/eu/"] {
+        let server = Server::start(at(issuer)).await;
+        for name in names {
+            // RFC 8414 section 3.1: between the host and the path.
+            let document = server.get(&format!("/.well-known/{name}/shop/eu")).await;
+            assert_eq!((document.status.as_u16(), document.text("issuer")), (200, issuer), "{document:?}");
+            assert_eq!(document.text("token_endpoint"), "https://login.test/shop/eu/oauth/token");
+            for stranger in ["shop", "shop/eu/", "shop/eu/more", "other"] {
+                let answer = server.get(&format!("/.well-known/{name}/{stranger}")).await;
+                assert_eq!(answer.status, 404, "{name}/{stranger}");
+            }
+        }
+    }
+    let server = Server::start(at("https://login.test")).await;
+    for name in names {
+        assert_eq!(server.get(&format!("/.well-known/{name}")).await.status, 200);
+        assert_eq!(server.get(&format!("/.well-known/{name}/shop")).await.status, 404);
+    }
+}
+
+#[tokio::test]
 async fn access_tokens_in_the_shape_of_rfc_9068_carry_what_it_demands() {
     let config = Config {
         rfc9068: true,

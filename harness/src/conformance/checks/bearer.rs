@@ -25,7 +25,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Shared,
         cost: cost(1, 1),
         intrusive: false,
-        flaws: &["forbidden-403", "no-challenge"],
+        flaws: &["error-unasked", "forbidden-403", "no-challenge"],
         sends: "the request of the protected resource with the Authorization header left out",
         why: "callers learn from 401 and the challenge that they must log in; a 403 tells them that logging in would not help",
         remedy: "answer 401 with `WWW-Authenticate: Bearer realm=\"...\"` where no token was sent",
@@ -127,6 +127,12 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+/// The resource, where it takes the token as a Bearer header, and refuses who has none.
+fn guarded_way(p: &Probe<'_>) -> Result<Way, Stop> {
+    p.guarded()?;
+    bearer_way(p)
+}
+
 /// The resource, where it takes the token as a Bearer header.
 fn bearer_way(p: &Probe<'_>) -> Result<Way, Stop> {
     let way = p.resource()?;
@@ -204,7 +210,7 @@ fn challenge_text(answer: &Answer) -> String {
 }
 
 fn error_code(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = bearer_way(p)?;
+    let way = guarded_way(p)?;
     let bad = match p.access() {
         Ok(token) => crate::jose::forge::flip_bit(&token, 2, 9),
         Err(Stop::Skip(_)) => "assay-no-token".to_owned(),
@@ -246,7 +252,7 @@ pub(super) fn with_authorization(p: &mut Probe<'_>, way: &Way, value: &[u8]) -> 
 }
 
 fn scheme_case(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = bearer_way(p)?;
+    let way = guarded_way(p)?;
     let token = p.access()?;
     if !p.present(&way, &token)?.accepted() {
         return Err(Stop::Inconclusive("the resource refuses a genuine token behind `Bearer`".into()));
@@ -280,7 +286,7 @@ fn scheme_case(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn grammar(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = bearer_way(p)?;
+    let way = guarded_way(p)?;
     let token = p.access()?;
     let header = |text: &str| text.as_bytes().to_vec();
     let mut high = b"Bearer ".to_vec();
@@ -308,7 +314,7 @@ fn grammar(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn query(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = bearer_way(p)?;
+    let way = guarded_way(p)?;
     let token = p.access()?;
     if !p.present(&way, &token)?.accepted() {
         return Err(Stop::Inconclusive("the resource refuses a genuine token behind `Bearer`".into()));
@@ -329,7 +335,7 @@ fn query(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn cacheable(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
+    let way = p.guarded()?;
     let token = p.access()?;
     let answer = p.present(&way, &token)?;
     let Some(reply) = answer.reply.as_ref().filter(|_| answer.accepted()) else {

@@ -94,7 +94,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Shared,
         cost: cost(13, 1),
         intrusive: false,
-        flaws: &["guard-get-only"],
+        flaws: &["guard-exact-path", "guard-get-only"],
         sends: "the resource without a token by other methods, with X-HTTP-Method-Override, and under other spellings of its path",
         why: "a guard that is bound to one method or one spelling is walked around",
         remedy: "guard by default, in one place before routing; answer 405 to methods that are not meant",
@@ -111,7 +111,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Shared,
         cost: cost(3, 1),
         intrusive: false,
-        flaws: &["etag-before-auth"],
+        flaws: &["etag-before-auth", "range-before-auth"],
         sends: "the resource with If-None-Match and with Range, without a token and with a bad one",
         why: "304 and 206 before authentication tell strangers what is there, and whether it changed",
         remedy: "authenticate before the caching and range layers",
@@ -229,7 +229,7 @@ fn cookie_mix(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn method_path(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
+    let way = p.guarded()?;
     let token = p.access()?;
     let granted = p.present(&way, &token)?;
     let Some(granted) = granted.reply.filter(|reply| p.target().accepted(&way.operation, reply)) else {
@@ -320,7 +320,7 @@ fn judge_anonymous(p: &mut Probe<'_>, way: &Way, variant: &str, answer: &Answer,
 }
 
 fn conditional(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
+    let way = p.guarded()?;
     let cases = [
         ("nobody-if-none-match", IF_NONE_MATCH, "*", false),
         ("nobody-range", RANGE, "bytes=0-3", false),

@@ -253,7 +253,7 @@ fn at_resource(p: &mut Probe<'_>, variant: &str, token: &str) -> Result<(), Stop
 }
 
 fn sub_unknown(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
+    let way = p.guarded()?;
     let looks_up = p.target().looks_up_user(&way.operation);
     if looks_up == Some(false) {
         let why = "the profile says that the resource does not look the user up (`looks_up_user: false`)";

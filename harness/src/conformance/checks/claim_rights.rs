@@ -60,7 +60,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::User,
         cost: cost(5, 1),
         intrusive: false,
-        flaws: &["idor"],
+        flaws: &["idor", "idor-write"],
         sends: "the operation `owned` for the first user's object with the first user's token, with the second user's, and with none; and `owned_write` likewise, where the profile has it",
         why: "a token proves who the caller is, not that the object is theirs; it is the commonest hole of all",
         remedy: "compare the object's owner with the subject of the token on every request",

@@ -421,6 +421,7 @@ fn auth_forwarded(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn hop_by_hop(p: &mut Probe<'_>) -> Result<(), Stop> {
+    p.guarded()?;
     let way = bearer_way(p)?;
     let token = genuine_past(p)?;
     p.present(&way, &token)?;
@@ -440,7 +441,7 @@ fn hop_by_hop(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 fn identity_spoof(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let way = p.resource()?;
+    let way = p.guarded()?;
     let token = genuine_past(p)?;
     let name = p.present(&way, &token).map(|a| identity(p, &a))?;
     let name = match name {

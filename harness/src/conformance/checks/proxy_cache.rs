@@ -73,6 +73,10 @@ pub(super) fn cache_authz(p: &mut Probe<'_>) -> Result<(), Stop> {
         }
         None => p.fail_seen(Some("second-user"), &answer.finding(), "the second user's token accepted", &answer),
     }
+    if let Err(Stop::Skip(open)) = p.guarded() {
+        p.skip("nobody", open);
+        return Ok(());
+    }
     let vars = p.vars();
     let answer = p.call(&way.operation, &vars)?;
     p.judge_refusal(Some("nobody"), "a request without a token refused after good ones", &answer);

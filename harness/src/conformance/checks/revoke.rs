@@ -275,8 +275,7 @@ fn idempotent(p: &mut Probe<'_>) -> Result<(), Stop> {
 fn user_events(p: &mut Probe<'_>) -> Result<(), Stop> {
     let vars = second_vars(p)?;
     let access = p.login_with(&vars)?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
-    let way =
-        p.resource().or_else(|_| p.ways().into_iter().find(Way::usable).ok_or_else(|| Stop::needs(Need::VerifyWay)))?;
+    let way = p.guarded().or_else(|lacking| p.ways().into_iter().find(Way::usable).ok_or(lacking))?;
     if !p.present(&way, &access)?.accepted() {
         return Err(Stop::Inconclusive("the second user's access token is refused from the start".into()));
     }

@@ -419,6 +419,7 @@ mod tests {
             topology: "bare".into(),
             verdict,
             grade: Grade::Ok,
+            required: false,
             reason: None,
             summary: String::new(),
             known: None,

@@ -28,6 +28,9 @@ use super::session::{Session, Way};
 pub(super) use exchange::asks_only;
 pub(super) use tell::merged;
 
+/// What a check lacks whose resource is open to everybody.
+const GUARDED: &str = "a resource that refuses a request without a token";
+
 /// Why a check ended before its end.
 #[derive(Debug)]
 pub enum Stop {
@@ -261,6 +264,18 @@ impl<'a> Probe<'a> {
     /// [`Stop::Alone`] while others run beside it.
     pub fn alone(&self) -> Result<(), Stop> {
         if self.session.is_alone() || self.wanted.is_some() { Ok(()) } else { Err(Stop::Alone) }
+    }
+    /// The protected resource, where it is protected: of one that takes a request without a token, no answer tells what
+    /// it makes of a bad one. That it is open is the word of `bearer-missing`.
+    ///
+    /// # Errors
+    /// Skipped where the profile has none, or it is open to everybody.
+    pub fn guarded(&self) -> Result<Way, Stop> {
+        let way = self.resource()?;
+        match way.refuses_nothing {
+            true => Ok(way),
+            false => Err(Stop::Skip(SkipReason::Needs(GUARDED.into()))),
+        }
     }
     /// Values for the templates of a request: the profile's user and client, what the last login returned.
     pub fn vars(&self) -> Vars {

@@ -120,7 +120,11 @@ pub(super) const ODD: Check = Check {
             ("long", Some(json!("A".repeat(10_000)))),
         ];
         // With the key the signature is right, so that only the header can be what is refused.
-        let forger = if probe.has(Need::SigningKey) { probe.forger().ok() } else { None };
+        let forger = match probe.has(Need::SigningKey).then(|| probe.forgeable_ways()) {
+            Some(Ok(_)) => Some(probe.forger()?),
+            Some(Err(Stop::Skip(_))) | None => None,
+            Some(Err(stop)) => return Err(stop),
+        };
         let with = |base: Forge, alg: &Option<Value>| match alg {
             None => base.without_header("alg"),
             Some(alg) => base.header("alg", alg.clone()),
@@ -128,11 +132,10 @@ pub(super) const ODD: Check = Check {
         for (variant, alg) in &odd {
             let base = forger.as_ref().map_or_else(|| genuine.forge.clone(), |f| f.forge());
             let forge = with(base, alg);
-            let token = match &forger {
-                Some(forger) => forger.sign(forge)?,
-                None => forge.token(),
-            };
-            probe.refuse(variant, &token)?;
+            match &forger {
+                Some(forger) => probe.refuse_signed(variant, &forger.sign(forge)?)?,
+                None => probe.refuse(variant, &forge.token())?,
+            }
         }
         probe.refuse_at_refresh(|token| {
             let Some(parts) = Forge::of(token) else { return Ok(Vec::new()) };

@@ -2,7 +2,9 @@
 
 use super::super::material::{either_way, genuine, random, still_good};
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::forger::Forger;
 use crate::conformance::probe::{Probe, Stop};
+use crate::conformance::session::Way;
 use crate::jose::{base64url, forge};
 use crate::record::SkipReason;
 
@@ -71,27 +73,36 @@ pub(super) const ALPHABET: Check = Check {
     remedy: "decode with the URL-safe alphabet only",
     run: |probe| {
         // Three logins in four bring an HMAC signature with one of the two characters.
-        let mut token = genuine(probe)?.token;
+        let (mut token, mut resigned) = (genuine(probe)?.token, false);
         for _ in 0..8 {
-            if let Some(changed) = forge::standard_alphabet(&token, 2) {
-                return probe.refuse("signature", &changed);
+            match forge::standard_alphabet(&token, 2) {
+                // What is signed again is refused for that alone where only genuine tokens are taken.
+                Some(changed) if resigned => return probe.refuse_signed("signature", &changed),
+                Some(changed) => return probe.refuse("signature", &changed),
+                None => (token, resigned) = another(probe)?,
             }
-            token = another(probe)?;
         }
         probe.inconclusive(Some("signature"), "no-such-token", "no genuine signature held `-` or `_`");
         Ok(())
     },
 };
 
-/// Another genuine token: re-signed where the key is known, else from a login.
-fn another(probe: &mut Probe<'_>) -> Result<String, Stop> {
-    if probe.has(Need::SigningKey)
-        && let Ok(forger) = probe.forger()
-        && probe.forgeable_ways().is_ok()
-    {
-        return forger.with_claim("assay", crate::conformance::forger::fresh_id(8));
+/// Another genuine token, and whether it was signed again by us: it is where that is accepted, else it is a login's.
+fn another(probe: &mut Probe<'_>) -> Result<(String, bool), Stop> {
+    match signed(probe) {
+        Ok((forger, _)) => Ok((forger.with_claim("assay", crate::conformance::forger::fresh_id(8))?, true)),
+        Err(Stop::Skip(_)) => Ok((probe.another()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?, false)),
+        Err(stop) => Err(stop),
     }
-    probe.another()?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))
+}
+
+/// What signs, and the ways that accept what it has signed.
+fn signed(probe: &mut Probe<'_>) -> Result<(Forger, Vec<Way>), Stop> {
+    if !probe.has(Need::SigningKey) {
+        return Err(Stop::needs(Need::SigningKey));
+    }
+    let forger = probe.forger()?;
+    Ok((forger, probe.forgeable_ways()?))
 }
 
 pub(super) const PADDING: Check = Check {
@@ -123,11 +134,15 @@ pub(super) const PADDING: Check = Check {
                 either_way(probe, variant, &answers);
             }
         }
-        if !probe.has(Need::SigningKey) {
-            return Ok(());
-        }
-        let (Ok(forger), Ok(ways)) = (probe.forger(), probe.forgeable_ways()) else { return Ok(()) };
         // Padding before a dot is under the signature, so that these are signed as they stand.
+        let (forger, ways) = match signed(probe) {
+            Ok(both) => both,
+            Err(Stop::Skip(reason)) => {
+                ["header", "payload"].into_iter().for_each(|variant| probe.skip(variant, reason.clone()));
+                return Ok(());
+            }
+            Err(stop) => return Err(stop),
+        };
         for (variant, at) in [("header", 0), ("payload", 1)] {
             let plain = forger.forge().signing_input();
             let (header, payload) = plain.split_once('.').unwrap_or_default();
