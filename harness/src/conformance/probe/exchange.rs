@@ -120,12 +120,14 @@ impl Probe<'_> {
         let bytes = encode(&request, &target.endpoint);
         let head = request.method() == http::Method::HEAD;
         let mut sent = clock::mono();
+        let mut cut_short = self.time_left() < PATIENCE;
         let (mut result, mut connection) = self.exchange(target, operation, &bytes, head);
         let mut received = clock::mono();
         self.session.note(operation, &result);
         if crowd::perhaps_limited(target, operation, &result) && !self.asked_in_vain && !self.limits_wanted {
             self.pause(crowd::LATER, "a server that may limit its callers")?;
             sent = clock::mono();
+            cut_short = self.time_left() < PATIENCE;
             (result, connection) = self.exchange(target, operation, &bytes, head);
             received = clock::mono();
             self.session.note(operation, &result);
@@ -137,9 +139,9 @@ impl Probe<'_> {
             }
             other => crowd::axis(target, operation, other)?,
         };
-        if axis == Axis::Hung && received.since(sent).duration() < PATIENCE {
-            // Our own deadline has cut it short, which says nothing of the target.
-            self.guard()?;
+        if axis == Axis::Hung && cut_short {
+            // Our own deadline ended it, which says nothing of the target.
+            return Err(self.out_of_time());
         }
         let axis = match (axis, &reply) {
             (Axis::Unclear(_), Some(reply)) if self.session.refuses_so(operation, reply) => Axis::Refused,
@@ -311,10 +313,14 @@ impl Probe<'_> {
             return Err(Stop::Inconclusive(why));
         }
         if clock::mono() >= self.deadline {
-            let secs = self.deadline.since(self.began).as_secs_f64();
-            return Err(Stop::Inconclusive(format!("the check did not end within its {secs:.0} s")));
+            return Err(self.out_of_time());
         }
         Ok(())
+    }
+
+    fn out_of_time(&self) -> Stop {
+        let secs = self.deadline.since(self.began).as_secs_f64();
+        Stop::Inconclusive(format!("the check did not end within its {secs:.0} s"))
     }
 }
 
