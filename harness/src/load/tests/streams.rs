@@ -106,8 +106,8 @@ fn a_goodbye_costs_a_connection_but_no_error() {
     assert!(driven.record.operations[0].phases.contains_key("connect"));
 }
 
-/// A server that turns away the tenth request of its first connection, says goodbye, and takes no other connection for a
-/// while: its queue of connections is full.
+/// A server that says goodbye on its first connection after ten requests, and takes no other connection for a while: its
+/// queue of connections is full.
 fn serve_h2_with_a_pause(pause: Duration) -> String {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -122,16 +122,8 @@ fn serve_h2_with_a_pause(pause: Duration) -> String {
         listener.set_nonblocking(true).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
-            let mut connection = h2::server::handshake(tokio::net::TcpStream::from_std(first).unwrap()).await.unwrap();
-            for nth in 0.. {
-                let Some(Ok((_, mut respond))) = connection.accept().await else { break };
-                if nth < 9 {
-                    respond.send_response(http::Response::new(()), true).unwrap();
-                } else {
-                    respond.send_reset(h2::Reason::REFUSED_STREAM);
-                    connection.abrupt_shutdown(h2::Reason::NO_ERROR);
-                }
-            }
+            let first = tokio::net::TcpStream::from_std(first).unwrap();
+            converse(first, 10, Arc::new(|_| Reply::Status(200))).await;
             tokio::time::sleep(pause).await;
             drop(fillers);
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
