@@ -183,15 +183,6 @@ pub(super) fn conclude(
         seed: meant.seed,
     };
     let mut record = stats::compare(&design, &pairs, &throughput, controls)?;
-    match ended {
-        Some(why) if pairs.is_empty() => {
-            record.void.insert(0, format!("it ended before there was a pair to compare: {why}"));
-        }
-        Some(why) => {
-            record.doubts.push(format!("it ended early, after {} of {} pairs: {why}", pairs.len(), plan.rounds));
-        }
-        None => {}
-    }
     record.doubts.extend(limited);
     if let Some(why) = &meant.knee.limited {
         record.doubts.push(format!(
@@ -204,6 +195,14 @@ pub(super) fn conclude(
             "only {} blocks of the baseline beside itself stand: without the A/A control nobody knows what the machine can tell apart",
             differences.len()
         ));
+    }
+    if let Some(why) = ended {
+        let (n, of) = (pairs.len(), plan.rounds);
+        // Where too little is left, the end is the reason of the others.
+        match record.void.is_empty() {
+            true => record.doubts.push(format!("it ended early, after {n} of {of} pairs: {why}")),
+            false => record.void.insert(0, format!("it ended too early, after {n} of {of} pairs: {why}")),
+        }
     }
     Ok(record)
 }

@@ -120,10 +120,7 @@ fn pairs_that_do_not_suffice_decide_nothing() {
     assert_eq!((record.pairs, median(&record).answer), (5, Answer::Inconclusive), "{record:?}");
     let mut fake = Fake { stop_at: Some(1), ..Fake::default() };
     let (_, record) = judged(&mut fake, Effort::Quick, knee());
-    assert_eq!(
-        (record.pairs, record.void[0].as_str()),
-        (0, "it ended before there was a pair to compare: interrupted")
-    );
+    assert_eq!((record.pairs, record.void[0].as_str()), (0, "it ended too early, after 0 of 6 pairs: interrupted"));
 }
 
 #[test]
