@@ -7,7 +7,7 @@ use assay::conformance::{Check, Examination, Selection, catalogue, examine};
 use assay::jose::SigningKey;
 use assay::jose::jwe::{ContentEncryption, Recipient, decrypt, encrypt};
 use assay::record::{CheckRecord, Grade, Level, Redactor, Verdict};
-use assay::target::{Dialect, Target, load};
+use assay::target::{ClientEntry, Dialect, Profile, Target, load};
 use reference_server::{Algorithm, Config, Encryption, FlawSet, Hash};
 
 /// A reference server with its admin hooks on free ports, ended with its runtime.
@@ -61,8 +61,11 @@ fn examined(
     variant: Option<&str>,
     checks: &[&'static Check],
 ) -> (Vec<CheckRecord>, Dialect) {
+    examined_as(config, load(name, variant, Path::new(".")).unwrap(), checks)
+}
+
+fn examined_as(config: Config, profile: Profile, checks: &[&'static Check]) -> (Vec<CheckRecord>, Dialect) {
     let server = serve(config);
-    let profile = load(name, variant, Path::new(".")).unwrap();
     let dialect = profile.dialect;
     let mut target = Target::new(profile, &server.url, Some(&server.admin), &[]).unwrap();
     if let Some(path) = target.discovery_path().map(str::to_owned) {
@@ -98,6 +101,16 @@ fn a_replay_has_to_end_the_session_of_a_client_without_a_secret() {
         let (checks, _) = examined(flawed, "reference-oauth", variant, &family);
         assert_eq!(checks[0].grade, grade, "{variant:?}: {}", checks[0].summary);
     }
+}
+
+#[test]
+fn a_second_client_that_nobody_knows_lets_nothing_pass() {
+    let binding: Vec<&'static Check> = catalogue().iter().copied().filter(|c| c.id == "claim-client-binding").collect();
+    let mut profile = load("reference-oauth", None, Path::new(".")).unwrap();
+    profile.second_client = profile.second_client.map(|client| ClientEntry { id: "assay-nobody".into(), ..client });
+    let (checks, _) = examined_as(Config::default(), profile, &binding);
+    assert_eq!(checks[0].verdict, Verdict::Inconclusive, "{}", checks[0].summary);
+    assert!(checks[0].summary.contains("second_client"), "{}", checks[0].summary);
 }
 
 #[track_caller]

@@ -13,7 +13,7 @@ use assay::record::{Redactor, Verdict};
 use assay::scenario::{Conformance, Source};
 use assay::target::{self, Profile, Target, User, parse_profile};
 use examples::{as_profile, page};
-use shapes::{SHAPES, Server, serve};
+use shapes::{SHAPES, Server, serve, two_csrf_of_any_kind};
 
 /// What every one of these servers does rightly, however it is spoken to.
 const CHECKS: &[&str] = &[
@@ -100,6 +100,15 @@ fn every_recipe_speaks_to_a_server_that_behaves_so() {
         .filter(|name| name != "rs-only" && !SHAPES.iter().any(|(known, _)| known == name))
         .collect();
     assert!(untried.is_empty(), "no server behaves as the recipes {untried:?} say");
+}
+
+#[test]
+fn a_kind_that_only_a_csrf_value_keeps_apart_is_found_with_the_value_that_is_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = serve(two_csrf_of_any_kind);
+    let target = Target::new(recipe("two-csrf", &folder), &server.url, None, &[]).expect("an address");
+    let seen = examined(&target, None, &["claim-refresh-as-access", "claim-access-as-refresh"]);
+    assert!(seen.iter().all(|(_, verdict, _)| *verdict == Verdict::Fail) && seen.len() == 2, "{seen:#?}");
 }
 
 #[test]

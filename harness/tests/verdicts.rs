@@ -123,6 +123,58 @@ fn a_clock_that_is_behind_is_not_taken_for_a_leeway() {
 }
 
 #[test]
+fn logins_of_one_second_that_bring_one_text_take_nothing_from_each_other() {
+    let only = ["refresh-basic", "refresh-invalid", "refresh-chain", "revoke-effective", "revoke-cascade"];
+    twisted::check("simplejwt", Twist::SameText, &only, 0, "within a second bring the same token");
+}
+
+#[test]
+fn a_race_that_shows_no_more_than_its_sequence_is_no_violation() {
+    let (server, folder) = (Twisted::start(Twist::RevokesOneText), tempfile::tempdir().expect("a folder"));
+    let fixed = ["check", "--target", &server.url, "--profile", "simplejwt", "--only", "refresh-vs-revoke"];
+    let output = assay(folder.path(), &[&fixed[..], &["--variant", "rotating"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("cannot be told from the sequence"), "{}", said(&output));
+    let profile = "schema: 1
+name: families
+extends: simplejwt
+operations:
+  refresh: {returns: {refresh: /refresh}, rotates: true, replay: rejected, replay_revokes_family: true}
+";
+    std::fs::write(folder.path().join("families.yaml"), profile).expect("written");
+    let fixed = ["check", "--target", &server.url, "--profile", "families.yaml", "--only", "refresh-vs-revoke"];
+    let output = assay(folder.path(), &fixed);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
+#[test]
+fn an_access_token_that_outlives_its_own_revocation_is_a_violation() {
+    for accepts in ["access, refresh", "access"] {
+        let (server, folder) = (Twisted::start(Twist::RevokesOneText), tempfile::tempdir().expect("a folder"));
+        let profile =
+            format!("schema: 1\nname: kinds\nextends: simplejwt\noperations: {{revoke: {{accepts: [{accepts}]}}}}\n");
+        std::fs::write(folder.path().join("kinds.yaml"), profile).expect("written");
+        let fixed = ["check", "--target", &server.url, "--profile", "kinds.yaml", "--only", "revoke-effective"];
+        let output = assay(folder.path(), &fixed);
+        assert_eq!(output.status.code(), Some(1), "{accepts}: {}", said(&output));
+        assert!(said(&output).contains("a revoked access token refused by `resource`"), "{}", said(&output));
+    }
+    twisted::check("simplejwt", Twist::RevokesOneText, &["revoke-effective", "revoke-access"], 0, "passed");
+}
+
+#[test]
+fn a_token_that_ends_after_its_revocation_has_not_been_revoked_late() {
+    twisted::check("simplejwt", Twist::Fleeting, &["revoke-latency"], 0, "does not honour revocations");
+}
+
+#[test]
+fn a_form_is_not_condemned_for_what_its_parts_are_refused_or_taken_for() {
+    check(Twist::KnownHeadersOnly, &["struct-member-case"], 0, "passed");
+    check(Twist::EndlessTokens, &["struct-dup-members"], 0, "passed");
+    check(Twist::PageForNobody, &["bearer-query"], 0, "1 check as required");
+}
+
+#[test]
 fn what_is_required_has_not_passed_where_nothing_was_learnt() {
     let (server, folder) = (Twisted::start(Twist::Refuses("alice")), tempfile::tempdir().expect("a folder"));
     let fixed = ["check", "--target", &server.url, "--profile", "simplejwt", "--only", "bearer-query"];

@@ -1,14 +1,13 @@
 //! Can the target be judged at all? Controls before anything: genuine accepted, nothing and garbage refused.
 
-use std::time::Duration;
-
 use crate::record::{SkipReason, Warning};
 use crate::target::{Issued, Meaning, TokenUse, Vars};
 
 use super::answer::{Answer, Axis};
 use super::descriptor::{Check, Isolation, Levels, Need, cost};
 use super::engine::Event;
-use super::probe::{Probe, Stop};
+use super::forger::decode;
+use super::probe::{NEXT_SECOND, Probe, Stop};
 use super::session::{Held, Manner, PATIENCE, Session, Way};
 
 /// What is presented as garbage: no server reads this as a token.
@@ -16,9 +15,6 @@ const GARBAGE: &str = "assay-no-token";
 
 /// Characters that are shown of a body that is no token server's.
 const SHOWN_OF_STRANGER: usize = 60;
-
-/// After so long a token that names its second is another one.
-const NEXT_SECOND: Duration = Duration::from_millis(1_200);
 
 /// The calibration speaks through a probe of its own, under this name.
 static CALIBRATION: Check = Check {
@@ -152,6 +148,7 @@ pub(super) fn sessions(session: &Session<'_>, on_event: &(dyn Fn(Event) + Sync),
         return;
     }
     let Ok(first) = probe.pooled() else { return };
+    repeated(&mut probe, &first);
     let Some(second) = login_apart(&mut probe, &first) else { return };
     let what = if access_ended(&mut probe, &ways, &first, &second) {
         "the user's session before it"
@@ -169,6 +166,21 @@ pub(super) fn sessions(session: &Session<'_>, on_event: &(dyn Fn(Event) + Sync),
     let text = format!("a login ends {what}: checks run one after another, and each logs in anew");
     let hint = "where it is not meant to be so, look at what ends the first session";
     warnings.push(Warning::new("one-session", text).at(session.topology).hint(hint));
+}
+
+/// Looks whether two logins of one second bring one text, where nothing in the tokens is there to tell them apart. A
+/// second may end between two logins, hardly between three.
+fn repeated(probe: &mut Probe<'_>, first: &Issued) {
+    let nameless = |token: &String| decode(token).is_some_and(|(_, claims)| !claims.contains_key("jti"));
+    if ![&first.access, &first.refresh].into_iter().flatten().any(nameless) {
+        return;
+    }
+    for _ in 0..2 {
+        // The login itself sees whether it was given its text before.
+        if probe.login().is_err() || probe.session.texts.repeat() {
+            return;
+        }
+    }
 }
 
 /// A login whose tokens can be told from the first one's: without a `jti` those of one second are one text.

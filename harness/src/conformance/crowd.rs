@@ -153,6 +153,7 @@ fn learn(session: &Session<'_>, answer: &Answer) -> Option<Issued> {
         && let Ok(issued) = session.target.tokens(reply, &answer.operation)
     {
         session.company.learn(answer.token.as_deref(), &issued);
+        session.texts.note(&issued, answer.received);
         return Some(issued);
     }
     None

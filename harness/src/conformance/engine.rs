@@ -192,9 +192,12 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
             };
             let next = AtomicUsize::new(0);
             std::thread::scope(|scope| {
-                for _ in 0..side_by_side.min(plan.beside.len()) {
-                    scope.spawn(|| {
-                        while let Some(item) = plan.beside.get(next.fetch_add(1, Ordering::Relaxed)) {
+                for number in 0..side_by_side.min(plan.beside.len()) {
+                    let (next, plan, session, run) = (&next, &plan, &session, &run);
+                    scope.spawn(move || {
+                        // Where logins of one second are one text, one goes on alone: see `Texts::note_repeat`.
+                        while number == 0 || !session.texts.repeat() {
+                            let Some(item) = plan.beside.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                             run(*item);
                         }
                     });
@@ -225,6 +228,11 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
         let text = "the server limits logins (429): checks that need more of them learnt nothing";
         let hint = "lift the limit for this examination, or take fewer checks at a time with --only";
         findings.warnings.push(Warning::new("rate-limited", text).at(e.topology).hint(hint));
+    }
+    if session.texts.repeat() {
+        let text = "two logins of one user within a second bring the same token: checks run one after another, and each login waits for a second of its own";
+        let hint = "give every token a `jti`, so that one session can be told from the next";
+        findings.warnings.push(Warning::new("same-second", text).at(e.topology).hint(hint));
     }
     if session.lost_a_session() {
         let text = "sessions ended before their time (is there a limit of sessions per user?): checks that used one were run again, alone";

@@ -26,6 +26,7 @@ mod probe;
 mod reproduce;
 mod select;
 mod session;
+mod texts;
 pub mod window;
 
 pub use answer::{Answer, Axis, challenges};

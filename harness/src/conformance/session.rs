@@ -15,6 +15,7 @@ use super::company::Company;
 use super::descriptor::Need;
 use super::measure::{Cut, Edge};
 use super::probe::Stop;
+use super::texts::Texts;
 
 /// The longest that one answer may take before it counts as a hang. Well above the slowest password hash met
 /// (0.4 s), well below what a caller would wait.
@@ -135,6 +136,8 @@ pub struct Session<'a> {
     pub budget: crate::scenario::Budget,
     /// What was issued beside the tokens.
     pub company: Company,
+    /// Which tokens were given out, by their text.
+    pub(super) texts: Texts,
     redactor: Mutex<Redactor>,
     issued: Mutex<HashMap<String, &'static str>>,
     pool: Mutex<Option<Held>>,
@@ -172,6 +175,7 @@ impl<'a> Session<'a> {
             logs: Vec::new(),
             budget: crate::scenario::Budget::Ci,
             company: Company::new(target),
+            texts: Texts::default(),
             redactor: Mutex::new(redactor),
             issued: Mutex::new(HashMap::new()),
             pool: Mutex::new(None),

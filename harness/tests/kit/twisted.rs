@@ -1,7 +1,7 @@
 //! How do token servers go wrong in ways that the reference server does not? SimpleJWT's endpoints with one twist each.
 #![allow(dead_code, reason = "every test file takes the twists that it needs")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -75,6 +75,17 @@ pub enum Twist {
     /// One column for a user's refresh token, which every login and every refresh writes; access tokens are looked up
     /// nowhere, and none has a `jti`.
     OneRefreshToken,
+    /// Tokens without a `jti`, so that two logins within a second bring one text, which a logout ends.
+    SameText,
+    /// Refresh tokens rotate, and a logout ends the one text that it is sent: nobody looks an access token up, and what
+    /// a refresh has made of the token meanwhile lives on.
+    RevokesOneText,
+    /// A token with a header member that the server does not know is refused.
+    KnownHeadersOnly,
+    /// The end of a token is looked at nowhere.
+    EndlessTokens,
+    /// Who has no token is shown a page of the resource's; a bad one is refused.
+    PageForNobody,
     /// Every refusal of a login brings cookies as frameworks make them: Base64 of JSON, sealed or signed.
     FrameworkCookies,
     /// After so many wrong passwords for an account the right one is refused too.
@@ -108,6 +119,8 @@ struct Shared {
     seen: Mutex<HashMap<String, u64>>,
     /// The refresh token that is on record for a user.
     column: Mutex<HashMap<String, String>>,
+    /// Tokens that a logout or a refresh has ended.
+    ended: Mutex<HashSet<String>>,
     issued: Arc<Mutex<Vec<String>>>,
 }
 
@@ -149,6 +162,7 @@ impl Twisted {
             verdicts: AtomicU64::new(0),
             seen: Mutex::default(),
             column: Mutex::default(),
+            ended: Mutex::default(),
             issued: issued.clone(),
         });
         let ended = stop.clone();
@@ -240,6 +254,17 @@ impl Shared {
             },
             ("POST", "/api/token/refresh/") if self.twist == Twist::RefreshElsewhere => says(404, &json!({})),
             ("POST", "/api/token/blacklist/") if self.twist == Twist::RefreshElsewhere => says(200, &json!({})),
+            // Answered as done, and looked at nowhere.
+            ("POST", "/api/token/blacklist/") if self.twist == Twist::Fleeting => says(200, &json!({})),
+            ("POST", "/api/token/blacklist/") if self.ends_texts() => {
+                // Later than a refresh that was asked for at the same time.
+                std::thread::sleep(Duration::from_millis(20));
+                self.ended.lock().expect("sound").insert(field("refresh").unwrap_or_default());
+                says(200, &json!({}))
+            }
+            ("GET", "/hello/") if self.twist == Twist::PageForNobody && asked.bearer.is_none() => {
+                says(200, &json!({"please": "log in"}))
+            }
             ("GET", "/hello/") if self.twist == Twist::Public => says(200, &json!({"username": "alice"})),
             ("GET", "/hello/") | ("POST", "/api/token/verify/") if self.loses(asked) => {
                 says(if self.twist == Twist::Limited { 503 } else { 502 }, &json!({"detail": "not now"}))
@@ -251,6 +276,13 @@ impl Shared {
                         true => self.pair(&user),
                         false => self.refuse(&asked.path),
                     },
+                    Some(_) if self.ends_texts() && self.ended.lock().expect("sound").contains(&token) => {
+                        self.refuse(&asked.path)
+                    }
+                    Some(user) if self.twist == Twist::RevokesOneText => {
+                        self.ended.lock().expect("sound").insert(token);
+                        self.pair(&user)
+                    }
                     Some(user) => says(200, &json!({"access": self.token(&user, "access", self.life())})),
                     None => self.refuse(&asked.path),
                 },
@@ -296,6 +328,11 @@ impl Shared {
         }
         *self.seen.lock().expect("sound").entry(format!("session of {user}")).or_default() += 1;
         self.pair(user)
+    }
+
+    /// Whether a logout ends the text that it is sent.
+    fn ends_texts(&self) -> bool {
+        matches!(self.twist, Twist::SameText | Twist::RevokesOneText)
     }
 
     fn on_record(&self, user: &str) -> Option<String> {
@@ -349,7 +386,7 @@ impl Shared {
         let mut claims = json!({
             "user_id": user, "token_type": kind, "jti": format!("{number:032}"), "iat": iat, "exp": exp, "sid": session,
         });
-        if self.twist == Twist::OneRefreshToken {
+        if matches!(self.twist, Twist::OneRefreshToken | Twist::SameText) {
             claims.as_object_mut().expect("claims").retain(|name, _| !["jti", "sid"].contains(&name.as_str()));
         }
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY))
@@ -419,6 +456,11 @@ impl Shared {
         let mut parts = token.split('.');
         let header = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
         let claims = |part: &str| serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+        let known = |name: &String| ["alg", "typ"].contains(&name.as_str());
+        let strict = self.twist == Twist::KnownHeadersOnly;
+        if strict && !serde_json::from_slice::<serde_json::Map<_, Value>>(&header).ok()?.keys().all(known) {
+            return None;
+        }
         let unsecured = serde_json::from_slice::<Value>(&header).ok()?.get("alg") == Some(&json!("none"));
         let takes_none = match self.twist {
             Twist::NoneOnOneWorker(parity) => asked.worker % 2 == parity,
@@ -432,6 +474,7 @@ impl Shared {
             let mut validation = Validation::new(Algorithm::HS256);
             let leeway = if self.twist == Twist::BehindWithLeeway { 303 } else { 0 };
             (validation.leeway, validation.validate_aud) = (leeway, false);
+            validation.validate_exp = self.twist != Twist::EndlessTokens;
             jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(KEY), &validation).ok()?.claims
         };
         let times = match (self.twist, asked.path.as_str()) {

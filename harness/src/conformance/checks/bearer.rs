@@ -100,7 +100,7 @@ pub const CHECKS: &[Check] = &[
         needs: &[Need::Resource, Need::Issue],
         variants: &["access_token", "token", "jwt"],
         isolation: Isolation::Shared,
-        cost: cost(3, 1),
+        cost: cost(4, 1),
         intrusive: false,
         flaws: &["query-token"],
         sends: "a genuine token as `access_token`, `token` and `jwt` in the query, without the header",
@@ -319,6 +319,8 @@ fn query(p: &mut Probe<'_>) -> Result<(), Stop> {
     if !p.present(&way, &token)?.accepted() {
         return Err(Stop::Inconclusive("the resource refuses a genuine token behind `Bearer`".into()));
     }
+    let vars = p.vars();
+    let nobody = p.call(&way.operation, &vars)?;
     for name in ["access_token", "token", "jwt"] {
         p.offer(name, &token)?;
         let vars = p.vars();
@@ -329,9 +331,20 @@ fn query(p: &mut Probe<'_>) -> Result<(), Stop> {
         parts.uri =
             format!("{path}{joint}{name}={}", super::issue::percent(&token)).parse().map_err(Stop::unsendable)?;
         let answer = p.send(&way.operation, http::Request::from_parts(parts, Bytes::new()), Some(token.clone()))?;
-        p.judge_refusal(Some(name), "a token in the query refused", &answer);
+        if as_nobody(p, &answer, &nobody) {
+            p.pass(Some(name), "as-nobody", "answered as it is without any token");
+        } else {
+            p.judge_refusal(Some(name), "a token in the query refused", &answer);
+        }
     }
     Ok(())
+}
+
+/// Whether a request was answered with the page that a caller without a token is shown, where there is one.
+fn as_nobody(p: &Probe<'_>, answer: &Answer, nobody: &Answer) -> bool {
+    let caller = |answer: &Answer| answer.reply.as_ref().and_then(|reply| p.target().identity(reply));
+    let page = |answer: &Answer| !answer.accepted() && matches!(answer.status(), 200..300 | 304);
+    page(answer) && page(nobody) && answer.status() == nobody.status() && caller(answer) == caller(nobody)
 }
 
 fn cacheable(p: &mut Probe<'_>) -> Result<(), Stop> {

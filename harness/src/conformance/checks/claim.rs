@@ -1,14 +1,17 @@
 //! Is a token good only for what it was issued for?
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::clock;
 use crate::conformance::answer::Answer;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
+use crate::conformance::forger::decode;
 use crate::conformance::probe::{Control, Expect, Probe, Stop};
 use crate::conformance::session::Way;
 use crate::record::{Level, SkipReason};
-use crate::target::{Dialect, Meaning};
+use crate::target::{Dialect, Issued, Meaning, Target};
 
 use super::refresh::{can_delete, second_vars};
 
@@ -20,13 +23,13 @@ pub const CHECKS: &[Check] = &[
         requirement: "a refresh token does not open a resource",
         sources: &["RFC 8725 section 3.12", "ASVS 9.2.2"],
         levels: Levels::issuing(Level::Must),
-        needs: &[Need::Refresh, Need::VerifyWay],
+        needs: &[Need::Issue, Need::VerifyWay],
         variants: &["*"],
         isolation: Isolation::Shared,
         cost: cost(6, 1),
         intrusive: false,
         flaws: &["no-type-check"],
-        sends: "a genuine refresh token to every verify way that is for access tokens only, and once more after the ways that take it",
+        sends: "a genuine refresh token to every verify way that is for access tokens only, also with each value that was issued beside it (a CSRF value) in the place of the access token's, and once more after the ways that take it",
         why: "a refresh token lives for days; where it opens resources, the short life of access tokens means nothing",
         remedy: "put the token's kind into a claim or the `typ` header, and check it at the resource",
         run: refresh_as_access,
@@ -43,7 +46,7 @@ pub const CHECKS: &[Check] = &[
         cost: cost(3, 1),
         intrusive: false,
         flaws: &["no-type-check-refresh"],
-        sends: "a genuine access token to the refresh operation, beside a genuine refresh token",
+        sends: "a genuine access token to the refresh operation, also with each value that was issued beside it (a CSRF value) in the place of the refresh token's, beside a genuine refresh token",
         why: "whoever holds an access token for a minute could make a session of days out of it",
         remedy: "check the token's kind at the refresh endpoint",
         run: access_as_refresh,
@@ -137,7 +140,7 @@ pub const CHECKS: &[Check] = &[
 
 fn refresh_as_access(p: &mut Probe<'_>) -> Result<(), Stop> {
     let issued = p.pooled()?;
-    let token = issued.refresh.ok_or_else(|| Stop::needs(Need::Refresh))?;
+    let token = issued.refresh.clone().ok_or_else(|| Stop::not_applicable("a login brings no refresh token"))?;
     let ways: Vec<Way> = p.ways().into_iter().filter(|w| !w.takes_refresh).collect();
     if ways.is_empty() {
         return Err(Stop::not_applicable("every verify way takes refresh tokens on purpose"));
@@ -145,6 +148,12 @@ fn refresh_as_access(p: &mut Probe<'_>) -> Result<(), Stop> {
     let value = Value::String(token.clone());
     for way in &ways {
         p.expect(Some(&way.name), &value, std::slice::from_ref(way), Expect::Refused, Control::Genuine)?;
+        // What takes a request without a token judges none: that it is open is bearer-missing's word.
+        if way.refuses_nothing
+            && let Some(answer) = taken_in_disguise(p, &way.operation, &token, &issued)?
+        {
+            p.judge_refusal(Some(&way.name), "a refresh token refused with the CSRF value that is its own", &answer);
+        }
     }
     // A verdict that somebody keeps (of the signature, or of a way that takes such tokens) must not answer for the kind.
     p.apart();
@@ -159,13 +168,63 @@ fn refresh_as_access(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// So many ways at most to place what was issued beside a token.
+const DISGUISES: usize = 32;
+
+/// A token of the wrong kind with every other value of its login where those of the right kind travel: a CSRF value
+/// belongs to one token, and who is refused for that value has not been refused for the kind. What was accepted, if
+/// anything was.
+fn taken_in_disguise(p: &mut Probe<'_>, operation: &str, token: &str, issued: &Issued) -> Result<Option<Answer>, Stop> {
+    if p.target().is_command(operation) {
+        return Ok(None);
+    }
+    for values in disguises(p.target(), operation, token, issued) {
+        let vars = p.vars_with(token).issued(&values);
+        let Ok(request) = p.target().request(operation, &vars) else { continue };
+        let answer = p.send(operation, request, Some(token.to_owned()))?;
+        if answer.accepted() {
+            return Ok(Some(answer));
+        }
+    }
+    Ok(None)
+}
+
+/// Every other way to fill in what a request mentions of `${issued.X}`: with what was issued beside the token, and with
+/// the `csrf` that is written in it. Tokens stay where they are, since a right one in the wrong place is no disguise.
+fn disguises(target: &Target, operation: &str, token: &str, issued: &Issued) -> Vec<BTreeMap<String, Value>> {
+    let tokens: Vec<&str> = [&issued.access, &issued.refresh].into_iter().flatten().map(String::as_str).collect();
+    let plain = |value: &&Value| value.as_str().is_none_or(|text| !tokens.contains(&text));
+    let mut values: Vec<Value> = issued.other.values().filter(plain).cloned().collect();
+    values.extend(decode(token).and_then(|(_, claims)| claims.get("csrf").cloned()));
+    let mentioned = |name: &String| {
+        target.mentions(operation, &format!("issued.{name}")) && issued.other.get(name).as_ref().is_some_and(plain)
+    };
+    let mut all = vec![BTreeMap::new()];
+    for name in target.issued_names().into_iter().filter(mentioned) {
+        let with = |given: &BTreeMap<String, Value>, value: &Value| {
+            let mut given = given.clone();
+            given.insert(name.clone(), value.clone());
+            given
+        };
+        let with = &with;
+        all = all.iter().flat_map(|given| values.iter().map(move |value| with(given, value))).take(DISGUISES).collect();
+    }
+    all.retain(|given| given.iter().any(|(name, value)| issued.other.get(name) != Some(value)));
+    all
+}
+
 fn access_as_refresh(p: &mut Probe<'_>) -> Result<(), Stop> {
     let issued = p.login()?;
-    let (Some(access), Some(refresh)) = (issued.access, issued.refresh) else {
+    let (Some(access), Some(refresh)) = (issued.access.clone(), issued.refresh.clone()) else {
         return Err(Stop::needs(Need::Refresh));
     };
     p.offer("", &access)?;
-    let answer = p.refresh(&access)?;
+    let mut answer = p.refresh(&access)?;
+    if answer.refused()
+        && let Some(taken) = taken_in_disguise(p, "refresh", &access, &issued)?
+    {
+        answer = taken;
+    }
     if !answer.refused() {
         p.judge_refusal(None, "an access token refused at refresh", &answer);
         return Ok(());
@@ -234,7 +293,7 @@ fn aud(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 fn typ_header(p: &mut Probe<'_>) -> Result<(), Stop> {
     let genuine = p.access()?;
-    let typ = crate::conformance::decode(&genuine).and_then(|(h, _)| h.get("typ")?.as_str().map(str::to_owned));
+    let typ = decode(&genuine).and_then(|(h, _)| h.get("typ")?.as_str().map(str::to_owned));
     let typ = typ.unwrap_or_default().to_ascii_lowercase();
     if typ != "at+jwt" && typ != "application/at+jwt" {
         return Err(Stop::not_applicable("its access tokens have no `typ` at+jwt"));

@@ -291,12 +291,19 @@ fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {
             return Err(Stop::blocked_by("refresh-basic"));
         }
     }
-    p.judge_refusal(Some("other-client"), "another client's refresh token refused", &answer);
-    if answer.refused() {
-        // A request without room for a secret cannot prove a client that has one: that may be told first.
-        let proven = p.target().mentions("refresh", "client.secret") || other.secret.is_none();
-        let errors: &[&str] = if proven { &["invalid_grant"] } else { &["invalid_grant", "invalid_client"] };
-        named_error(p, "other-client", &answer, errors);
+    // A request without room for a secret cannot prove a client that has one: that may be told first.
+    let proven = p.target().mentions("refresh", "client.secret") || other.secret.is_none();
+    if proven && answer.refused() && error_of(&answer).as_ref().is_some_and(|error| error == "invalid_client") {
+        // Nobody looked at the token: a client that is unknown is refused with its own as well.
+        let text = "the second client itself is refused (`invalid_client`), so nothing was learnt; \
+                    hint: look at `second_client` in the profile";
+        p.inconclusive(Some("other-client"), "controls-refused", text);
+    } else {
+        p.judge_refusal(Some("other-client"), "another client's refresh token refused", &answer);
+        if answer.refused() {
+            let errors: &[&str] = if proven { &["invalid_grant"] } else { &["invalid_grant", "invalid_client"] };
+            named_error(p, "other-client", &answer, errors);
+        }
     }
     // And by nobody in particular: what is bound to a client that can prove itself is not given without the proof.
     if !p.target().mentions("refresh", "client.secret") {
@@ -315,9 +322,14 @@ fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The error code of an answer.
+fn error_of(answer: &Answer) -> Option<Value> {
+    answer.reply.as_ref().and_then(|r| r.json()).and_then(|j| j.get("error").cloned())
+}
+
 /// The error code of RFC 6749 section 5.2: callers decide by it what to do next.
 fn named_error(p: &mut Probe<'_>, variant: &str, answer: &Answer, expected: &[&str]) {
-    let seen = answer.reply.as_ref().and_then(|r| r.json()).and_then(|j| j.get("error").cloned());
+    let seen = error_of(answer);
     if !seen.as_ref().and_then(Value::as_str).is_some_and(|seen| expected.contains(&seen)) {
         let told = seen.map_or("none".to_owned(), |seen| seen.to_string());
         let text = format!("expected `error` {}, saw {told}", expected.join(" or "));

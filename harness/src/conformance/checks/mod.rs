@@ -18,6 +18,7 @@ mod proxy_cache;
 pub mod refresh;
 pub mod refresh_series;
 pub mod revoke;
+pub mod revoke_reach;
 pub mod sessions;
 pub mod signature;
 mod spoilt;

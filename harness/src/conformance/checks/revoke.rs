@@ -26,12 +26,12 @@ pub const CHECKS: &[Check] = &[
         sources: &["RFC 7009 section 2"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Revoke, Need::Issue],
-        variants: &["answer", "token", "many-connections"],
+        variants: &["answer", "token", "session", "many-connections", "access"],
         isolation: Isolation::User,
-        cost: cost(12, 2),
+        cost: cost(16, 2),
         intrusive: false,
         flaws: &["silent-noop"],
-        sends: "a login, its revocation, and the revoked token on several connections",
+        sends: "a login, its revocation, and the revoked token on several connections; and an access token that was revoked itself, where `accepts` of `revoke` names both kinds",
         why: "a logout that answers 200 and ends nothing is worse than none: the user believes it",
         remedy: "store the revocation where every worker reads it, before answering",
         run: effective,
@@ -39,7 +39,7 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "revoke-access",
         group: "REVOKE",
-        requirement: "what becomes of the access token after a logout: opaque ones die, self-contained ones are reported with their rest of life",
+        requirement: "what becomes of the access token after a logout: opaque ones and those that were revoked themselves die, other self-contained ones are reported with their rest of life",
         sources: &["RFC 7009 section 2.1", "ASVS 7.4.1", "CVE-2025-53826"],
         levels: Levels::issuing(Level::Should),
         needs: &[Need::Revoke, Need::Issue, Need::VerifyWay],
@@ -48,7 +48,7 @@ pub const CHECKS: &[Check] = &[
         cost: cost(4, 1),
         intrusive: false,
         flaws: &["access-survives"],
-        sends: "a login, its revocation, and the access token of that login",
+        sends: "a login, its revocation (of both tokens where `accepts` of `revoke` names both), and the access token of that login",
         why: "until it ends, whoever holds the access token is still in",
         remedy: "keep access tokens short, or look revocations up at the resource",
         run: access,
@@ -104,17 +104,22 @@ pub(super) fn takes_refresh(p: &Probe<'_>) -> Result<(), Stop> {
     }
 }
 
+/// The ways that take an access token.
+fn taking(p: &mut Probe<'_>, access: &str) -> Result<Vec<Way>, Stop> {
+    let mut ways = Vec::new();
+    for way in p.ways().into_iter().filter(Way::usable) {
+        if p.present(&way, access)?.accepted() {
+            ways.push(way);
+        }
+    }
+    Ok(ways)
+}
+
 /// A login, revoked, and the ways that took its access token before.
 fn revoked(p: &mut Probe<'_>) -> Result<(Issued, Vec<Way>, String, Answer), Stop> {
     let issued = p.login()?;
     let token = revocable(p, &issued).ok_or_else(|| Stop::needs(Need::Issue))?;
-    let access = issued.access.clone().unwrap_or_default();
-    let mut ways = Vec::new();
-    for way in p.ways().into_iter().filter(Way::usable) {
-        if p.present(&way, &access)?.accepted() {
-            ways.push(way);
-        }
-    }
+    let ways = taking(p, issued.access.as_deref().unwrap_or_default())?;
     let answer = p.call_with_token("revoke", &token)?;
     Ok((issued, ways, token, answer))
 }
@@ -129,88 +134,128 @@ fn refresh_works(p: &mut Probe<'_>) -> Result<bool, Stop> {
 }
 
 fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
+    first_kind(p)?;
+    access_itself(p)
+}
+
+/// The kind that a logout is for: the refresh token where it takes both.
+fn first_kind(p: &mut Probe<'_>) -> Result<(), Stop> {
     // Before: where a login ends the session before it, one afterwards would end this one.
     let refreshes = refresh_works(p)?;
     let (issued, ways, token, answer) = revoked(p)?;
     p.offer("token", &token)?;
+    let refresh = issued.refresh.filter(|_| p.has(Need::Refresh));
+    let beside = refresh.clone().filter(|refresh| *refresh != token);
+    if let Some(beside) = &beside {
+        p.offer("session", beside)?;
+    }
     if !answer.accepted() {
         p.fail_seen(Some("answer"), &answer.finding(), "a genuine token's revocation accepted", &answer);
         return Ok(());
     }
+    bound(p)?;
+    let Some(refresh) = refresh.filter(|_| beside.is_none()) else {
+        p.pass(Some("answer"), "done", "the revocation was answered as done");
+        if ways.is_empty() {
+            let text = "no verify way took the token before its revocation";
+            p.inconclusive(Some("token"), "controls-refused", text);
+            return Ok(());
+        }
+        let alive = refused_everywhere(p, "token", &ways, &token)?;
+        let Some(beside) = beside.filter(|_| refreshes && !alive) else { return Ok(()) };
+        let shown = p.refresh(&beside)?;
+        if shown.accepted() {
+            // What was shown to it is dead, as the profile says; that the session goes on is worth a word.
+            let text = "the revoked access token is refused, and the refresh token of that login goes on working";
+            let expected = "the refresh token of that login refused too";
+            p.fail_told(Some("session"), "session-lives", expected, text, &shown);
+            p.at_most(Level::Should);
+        }
+        return Ok(());
+    };
+    let shown = p.refresh(&refresh)?;
+    if !refreshes && !shown.accepted() {
+        return Err(Stop::blocked_by("refresh-basic"));
+    }
+    p.pass(Some("answer"), "done", "the revocation was answered as done");
+    p.judge_refusal(Some("token"), "a revoked refresh token refused", &shown);
+    if shown.accepted() {
+        return Ok(());
+    }
+    // State in one worker's memory shows only where another worker is asked.
+    for _ in 0..7 {
+        let again = p.refresh(&refresh)?;
+        if again.accepted() {
+            p.fail_seen(Some("many-connections"), "by-luck", "a revoked token refused on every connection", &again);
+            return Ok(());
+        }
+    }
+    p.pass(Some("many-connections"), "everywhere", "refused on eight connections");
+    Ok(())
+}
+
+/// Where a revocation takes access tokens besides, the profile says that this ends them: one of a login of its own, since
+/// the revocation of the refresh token may have ended the other.
+fn access_itself(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if !(names_access(p) && p.target().revocable().contains(&TokenUse::Refresh)) {
+        return Ok(());
+    }
+    let Some(access) = p.login()?.access else { return Ok(()) };
+    p.offer("access", &access)?;
+    let ways = taking(p, &access)?;
+    if ways.is_empty() {
+        return Ok(());
+    }
+    let answer = p.call_with_token("revoke", &access)?;
+    if !answer.accepted() {
+        let expected = "a genuine access token's revocation accepted, as `accepts` of `revoke` says";
+        p.fail_seen(Some("access"), &answer.finding(), expected, &answer);
+        // A server may say that it does not revoke this kind (RFC 7009 section 2.2.1).
+        p.at_most(Level::Should);
+        return Ok(());
+    }
+    bound(p)?;
+    refused_everywhere(p, "access", &ways, &access)?;
+    Ok(())
+}
+
+/// Whether the profile itself says that a revocation takes access tokens.
+fn names_access(p: &Probe<'_>) -> bool {
+    let accepts = p.profile().operations.get("revoke").and_then(|operation| operation.accepts.as_ref());
+    accepts.is_some_and(|kinds| kinds.contains(&TokenUse::Access))
+}
+
+/// Waits for as long as the profile says that a revocation takes.
+fn bound(p: &mut Probe<'_>) -> Result<(), Stop> {
     let bound = p.profile().declares.revocation_bound_s.unwrap_or(0.0);
     if bound > 0.0 {
         p.pause(Nanos::from_secs_f64(bound.min(30.0)).duration(), "the declared time of a revocation")?;
     }
-    let refresh = issued.refresh.clone().filter(|_| p.has(Need::Refresh));
-    let shown = refresh.map(|token| p.refresh(&token).map(|shown| (token, shown))).transpose()?;
-    if shown.as_ref().is_some_and(|(_, shown)| !refreshes && !shown.accepted()) {
-        return Err(Stop::blocked_by("refresh-basic"));
-    }
-    p.pass(Some("answer"), "done", "the revocation was answered as done");
-    match shown {
-        Some((refresh, shown)) => {
-            if shown.accepted() && refresh != token && everywhere_dead(p, &ways, &token)? {
-                // What was shown to it is dead, as the profile says; that the session goes on is worth a word.
-                let text = "the revoked access token is refused, and the refresh token of that login goes on working";
-                p.fail_told(
-                    Some("token"),
-                    "session-lives",
-                    "the refresh token of that login refused too",
-                    text,
-                    &shown,
-                );
-                p.at_most(Level::Should);
-                return Ok(());
-            }
-            p.judge_refusal(Some("token"), "a revoked refresh token refused", &shown);
-            if shown.accepted() {
-                return Ok(());
-            }
-            // State in one worker's memory shows only where another worker is asked.
-            for _ in 0..7 {
-                let again = p.refresh(&refresh)?;
-                if again.accepted() {
-                    p.fail_seen(
-                        Some("many-connections"),
-                        "by-luck",
-                        "a revoked token refused on every connection",
-                        &again,
-                    );
-                    return Ok(());
-                }
-            }
-            p.pass(Some("many-connections"), "everywhere", "refused on eight connections");
-        }
-        None => {
-            if ways.is_empty() {
-                let text = "no verify way took the token before its revocation";
-                p.inconclusive(Some("token"), "controls-refused", text);
-            }
-            for way in ways {
-                let shown = p.present(&way, &token)?;
-                p.judge_refusal(Some("token"), &format!("a revoked token refused by `{}`", way.name), &shown);
-            }
-        }
-    }
     Ok(())
 }
 
-/// Whether every one of these ways refuses an access token.
-fn everywhere_dead(p: &mut Probe<'_>, ways: &[Way], token: &str) -> Result<bool, Stop> {
+/// Judges a revoked access token at each of these ways; whether one still takes it.
+fn refused_everywhere(p: &mut Probe<'_>, variant: &str, ways: &[Way], token: &str) -> Result<bool, Stop> {
+    let mut alive = false;
     for way in ways {
-        if p.present(way, token)?.accepted() {
-            return Ok(false);
-        }
+        let shown = p.present(way, token)?;
+        p.judge_refusal(Some(variant), &format!("a revoked access token refused by `{}`", way.name), &shown);
+        alive |= shown.accepted();
     }
-    Ok(!ways.is_empty())
+    Ok(alive)
 }
 
 fn access(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let (issued, ways, _, answer) = revoked(p)?;
+    let (issued, ways, token, answer) = revoked(p)?;
     if !answer.accepted() {
         return Err(Stop::blocked_by("revoke-effective"));
     }
     let access = issued.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+    // Where the access token can be revoked by itself, a logout that ends it does so.
+    let by_itself = names_access(p);
+    if by_itself && access != token && !p.call_with_token("revoke", &access)?.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
     p.offer("", &access)?;
     let opaque = decode(&access).is_none();
     let rest = decode(&access).and_then(|(_, c)| c.get("exp")?.as_f64()).map(|exp| exp - clock::unix());
@@ -231,7 +276,11 @@ fn access(p: &mut Probe<'_>) -> Result<(), Stop> {
         Some(answer) => {
             let rest = rest.map_or("to its end".to_owned(), |r| format!("for another {:.0} s", r.max(0.0)));
             let text = format!("after the logout {} still accepts the access token, {rest}", living.join(", "));
-            if opaque {
+            if by_itself {
+                let text =
+                    format!("{text}, although it was revoked itself (`accepts` of `revoke` names access tokens)");
+                p.fail_told(None, "survives", "an access token dead after its own revocation", text, &answer);
+            } else if opaque {
                 p.fail_told(None, "survives", "an opaque access token dead after its revocation", text, &answer);
             } else {
                 // Self-contained tokens outlive a logout by design; the profile's owner decides whether that is policy.

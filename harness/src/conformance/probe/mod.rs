@@ -27,6 +27,7 @@ use super::session::{Session, Way};
 
 pub(super) use exchange::asks_only;
 pub(super) use tell::merged;
+pub(super) use tokens::NEXT_SECOND;
 
 /// What a check lacks whose resource is open to everybody.
 const GUARDED: &str = "a resource that refuses a request without a token";

@@ -1,5 +1,7 @@
 //! How does a check come by genuine tokens, and by the key that signs?
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::clock;
@@ -12,6 +14,9 @@ use super::super::descriptor::Need;
 use super::super::forger::{Forger, decode};
 use super::super::session::{FRESH_S, Held, Step};
 use super::{Probe, Stop};
+
+/// After so long a token that names its second is another one.
+pub(in crate::conformance) const NEXT_SECOND: Duration = Duration::from_millis(1_200);
 
 impl Probe<'_> {
     /// A genuine access token that lives for a while yet. Pooled: never revoke it, never refresh its session.
@@ -91,7 +96,25 @@ impl Probe<'_> {
     /// # Errors
     /// As [`login`](Self::login).
     pub fn login_with(&mut self, vars: &Vars) -> Result<Issued, Stop> {
+        let mut issued = self.login_once(vars)?;
+        // Without a `jti` the logins of one second are one text, and whoever revokes or uses up the one has done so to
+        // the other. The next second by our clock need not be the server's: the one after that is.
+        let rest = 1.03 - clock::unix().fract();
+        for pause in [Nanos::from_secs_f64(rest).duration(), NEXT_SECOND] {
+            if !issued.1 || self.wanted.is_some() {
+                break;
+            }
+            self.session.texts.note_repeat();
+            self.pause(pause, "the next second")?;
+            issued = self.login_once(vars)?;
+        }
+        Ok(issued.0)
+    }
+
+    /// One login, and whether it brought a text that was given out before.
+    fn login_once(&mut self, vars: &Vars) -> Result<(Issued, bool), Stop> {
         self.guard()?;
+        let at;
         let issued = if self.target().is_command("issue") {
             self.session.note_command();
             self.outcome.requests += 1;
@@ -100,9 +123,12 @@ impl Probe<'_> {
                 .command("issue", vars)
                 .map_err(|e| Stop::Inconclusive(format!("the login command failed: {e}")))?;
             self.session.company.learn(None, &issued);
+            at = clock::mono();
+            self.session.texts.note(&issued, at);
             issued
         } else {
             let answer = self.call("issue", vars)?;
+            at = answer.received;
             match (&answer.axis, &answer.reply) {
                 (Axis::Accepted, Some(reply)) => {
                     self.target().tokens(reply, "issue").map_err(|_| Stop::blocked_by("issue-basic"))?
@@ -115,7 +141,8 @@ impl Probe<'_> {
         };
         self.learn(&issued);
         self.issued.clone_from(&issued.other);
-        Ok(issued)
+        let before = self.session.texts.given_before(&issued, at);
+        Ok((issued, before))
     }
 
     /// A refresh token of one's own.

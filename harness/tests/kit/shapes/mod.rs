@@ -280,6 +280,15 @@ fn token_table(keeper: &Keeper, asked: &Asked) -> Said {
 
 /// As Flask-JWT-Extended: every token has a CSRF value of its own, and a refresh brings a new access token alone.
 fn two_csrf(keeper: &Keeper, asked: &Asked) -> Said {
+    two_csrf_by(Keeper::read, keeper, asked)
+}
+
+/// The same, but that it looks at no token's kind: the CSRF values alone keep one from doing the other's work.
+pub fn two_csrf_of_any_kind(keeper: &Keeper, asked: &Asked) -> Said {
+    two_csrf_by(|token, _| ["access", "refresh"].iter().find_map(|kind| Keeper::read(token, kind)), keeper, asked)
+}
+
+fn two_csrf_by(read_as: fn(&str, &str) -> Option<(String, String)>, keeper: &Keeper, asked: &Asked) -> Said {
     let value_of = |token: &str| format!("csrf-{}", token.rsplit('.').next().unwrap_or_default());
     let set = |said: Said, kind: &str, token: &str| {
         said.with("set-cookie", format!("{kind}_token_cookie={token}; HttpOnly; Path=/"))
@@ -290,7 +299,7 @@ fn two_csrf(keeper: &Keeper, asked: &Asked) -> Said {
         (asked.header("x-csrf-token") == Some(value_of(token).as_str())).then_some(token)
     };
     let ended = |session: &str| keeper.user_of_handle(Some(&format!("ended {session}"))).is_some();
-    let read = |kind: &str| shown(kind).and_then(|token| Keeper::read(token, kind));
+    let read = |kind: &str| shown(kind).and_then(|token| read_as(token, kind));
     let living = |kind: &str| read(kind).filter(|(_, session)| !ended(session));
     let refuse = || says(401, json!({"msg": "Missing or wrong token"}));
     match (asked.method.as_str(), asked.path.as_str()) {
