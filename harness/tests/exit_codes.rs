@@ -37,9 +37,65 @@ fn a_skip_is_1_where_it_is_required_and_0_else() {
     let profile = folder.path().join("keyless.yaml");
     std::fs::write(&profile, "schema: 1\nname: keyless\nextends: reference\nkeys: null\n").expect("written");
     let profile = profile.display().to_string();
-    let common = ["check", "--target", &server.url, "--profile", &profile, "--only", "time-nbf"];
+    let common =
+        ["check", "--target", &server.url, "--profile", &profile, "--only", "time-nbf", "--only", "sig-alg-none"];
     check(&common, 0, "signing-key");
     check(&[&common[..], &["--require", "signing-key"]].concat(), 1, "signing-key");
+}
+
+#[test]
+fn a_check_that_judged_nothing_is_3_and_says_why() {
+    let server = Serve::start(&["--hash", "none"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = folder.path().join("keyless.yaml");
+    std::fs::write(&profile, "schema: 1\nname: keyless\nextends: reference\nkeys: null\n").expect("written");
+    let profile = profile.display().to_string();
+    let common = ["check", "--target", &server.url, "--profile", &profile, "--only", "time-nbf"];
+    check(&common, 3, "nothing was judged: of 1 checks none could be tried, 1 for want of signing-key");
+    check(&[&common[..], &["--require", "signing-key"]].concat(), 1, "signing-key");
+}
+
+/// A server that answers every request with this status, and an empty object.
+fn always(status: &'static str) -> String {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let serve = move |mut stream: std::net::TcpStream| {
+        let mut lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
+        // Requests without a body end with their first empty line.
+        while let Some(Ok(line)) = lines.next() {
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}");
+            if line.is_empty() && stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    };
+    // Ends with the test: the threads hold nothing but their connections.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    url
+}
+
+#[test]
+fn a_comparison_in_which_one_side_refuses_everything_is_3_before_its_first_round() {
+    let (good, bad) = (always("200 OK"), always("401 Unauthorized"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = folder.path().join("fixed.yaml");
+    let text = "schema: 1\nname: fixed\ndialect: rs-only\noperations:\n  issue: {command: [printf, '{\"access\": \"no-jwt-at-all\"}']}\n  \
+                verify.resource: {request: {path: /me, auth: {bearer: '${token}'}}, accepted: {status: 200}}\n";
+    std::fs::write(&profile, text).expect("written");
+    let (a, b) = (format!("a={good}"), format!("b={bad}"));
+    let profile = profile.display().to_string();
+    let since = std::time::Instant::now();
+    check(
+        &["compare", "--target", &a, "--target", &b, "--profile", &profile, "--sessions", "1"],
+        3,
+        "`b`: expected requests to be answered as the profile says, saw none",
+    );
+    assert!(since.elapsed().as_secs() < 20, "it goes on for rounds although nothing is answered");
 }
 
 #[test]

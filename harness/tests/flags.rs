@@ -45,6 +45,17 @@ fn whoever_logs_in_the_second_user_is_another() {
 }
 
 #[test]
+fn a_second_user_who_cannot_log_in_is_told_before_anything_else() {
+    let server = Served::start(&[]);
+    let common = ["check", "--target", &server.url, "--profile", "reference", "--only", "bearer-*"];
+    let said = assay(&[&common[..], &["--second-user", "bob", "--second-password", "not-that-of-bob-9"]].concat());
+    let told = "the login of the second user `bob` does not work (refused with 401): ";
+    assert!(said.out.contains(told), "{}\n{}", said.out, said.err);
+    let said = assay(&common);
+    assert!(!said.out.contains("the login of the second user"), "{}", said.out);
+}
+
+#[test]
 fn flags_beside_a_scenario_count_or_are_refused() {
     let server = Served::start(&[]);
     let folder = scenario(&format!(
@@ -141,6 +152,19 @@ fn code_scanning_is_pointed_at_the_file_of_the_profile_where_there_is_no_scenari
     let sarif: Value = serde_json::from_str(&sarif).expect("JSON");
     let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
     assert_eq!(place, "tests/shop.profile.yaml", "{sarif:#}");
+}
+
+#[test]
+fn a_profile_in_the_place_of_a_scenario_is_told_so_in_one_problem() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("shop.profile.yaml");
+    std::fs::write(&file, "schema: 1\nname: shop\ndialect: simple\noperations: {}\n").expect("written");
+    let file = file.display().to_string();
+    let said = assay(&["check", &file]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("expected a scenario, saw a profile"), "{}", said.err);
+    assert!(said.err.contains(&format!("assay check --target URL --profile {file}")), "{}", said.err);
+    assert_eq!(said.err.matches("error:").count(), 1, "{}", said.err);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use assay::record::{Redactor, Verdict};
 use assay::scenario::{Conformance, Source};
 use assay::target::{self, Profile, Target, User, parse_profile};
 use examples::{as_profile, page};
-use shapes::{SHAPES, Server, serve, two_csrf_of_any_kind};
+use shapes::{LOGOUTS, SHAPES, Server, serve, two_csrf_of_any_kind};
 
 /// What every one of these servers does rightly, however it is spoken to.
 const CHECKS: &[&str] = &[
@@ -124,6 +124,20 @@ fn logins_with_tokens_in_cookies_are_told_apart_by_their_tokens() {
     }
 }
 
+#[test]
+fn a_login_that_brings_less_than_the_requests_send_is_one_doubt() {
+    let (_, shape) = SHAPES.iter().find(|(known, _)| *known == "cookies").expect("a shape");
+    let server = serve(*shape);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut profile = recipe("cookies", &folder);
+    let issue = profile.operations.get_mut("issue").expect("a login");
+    issue.returns.insert("csrf".into(), "cookie:csrf_of_another_setting".into());
+    for (id, verdict, seen) in verdicts(profile, &server) {
+        assert_eq!(verdict, Verdict::Inconclusive, "{id}: {seen}");
+        assert!(seen.contains("the login brings no cookie csrf_of_another_setting (`csrf`)"), "{id}: {seen}");
+    }
+}
+
 /// Nobody is there to be asked.
 struct Silent(Vec<String>);
 
@@ -147,7 +161,7 @@ fn wanted(server: &Server) -> Wanted {
 
 /// What discovery wrote for a shape, and what it told.
 fn found(name: &str, hints: impl FnOnce(&mut Wanted)) -> (Server, Profile, String) {
-    let (_, shape) = SHAPES.iter().find(|(known, _)| *known == name).expect("a shape");
+    let (_, shape) = SHAPES.iter().chain(LOGOUTS).find(|(known, _)| *known == name).expect("a shape");
     let server = serve(*shape);
     let mut talk = Silent(Vec::new());
     let mut asked = wanted(&server);
@@ -200,6 +214,36 @@ fn discovery_sees_what_a_refresh_does() {
     let refresh = &profile.operations["refresh"];
     assert_eq!((refresh.rotates, refresh.kills_old_access), (Some(false), Some(false)), "{told}");
     assert!(refresh.request.as_ref().is_some_and(|request| request.auth.is_some()), "{told}");
+}
+
+#[test]
+fn a_logout_that_no_document_names_is_told_with_what_it_does() {
+    let (server, profile, told) = found("idle", |_| {});
+    assert!(told.contains("POST /token: a new refresh token each time"), "{told}");
+    assert!(told.contains("POST /logout: 200 {\"bye\":true}; WHAT IS REVOKED GOES ON WORKING"), "{told}");
+    let seen = verdicts(profile, &server);
+    assert!(seen.iter().any(|(id, verdict, _)| id == "revoke-effective" && *verdict == Verdict::Fail), "{seen:?}");
+    let (_, profile, told) = found("by-refresh", |_| {});
+    assert!(told.contains("DELETE /logout: 200 {\"bye\":true}; what is revoked is refused from then on"), "{told}");
+    let accepts = profile.operations["revoke"].accepts.as_deref();
+    assert_eq!(accepts, Some(&[assay::target::TokenUse::Refresh][..]), "{told}");
+}
+
+#[test]
+fn what_the_user_named_is_told_with_what_it_answered() {
+    let (_, _, told) = found("idle", |wanted| {
+        wanted.resource = Some("/login".into());
+        wanted.refresh = Some("/renew".into());
+    });
+    assert!(told.contains("GET /login answers 405") && told.contains("to the fresh token"), "{told}");
+    assert!(told.contains("POST /renew answers 404"), "{told}");
+    let (_, profile, told) = found("form-client", |w| {
+        w.client = Some("shop".into());
+        w.client_secret = Some("shop-secret-9".into());
+        w.fields = vec![("scope".into(), "read write".into())];
+    });
+    let login = profile.operations["issue"].request.as_ref().expect("a request");
+    assert_eq!(login.fields["scope"], "read write", "{told}");
 }
 
 #[test]

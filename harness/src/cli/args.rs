@@ -149,7 +149,7 @@ pub struct CheckArgs {
     /// Fail when a check, a group or a capability such as `signing-key` is skipped
     #[arg(long, value_name = "GLOB", help_heading = "Selection")]
     pub require: Vec<String>,
-    /// How long checks may take: `ci` ends within 90 s, `thorough` waits out whole lifetimes; by default `ci`
+    /// How long checks may take: `ci` takes 10 to 90 s (ten minutes at most), `thorough` waits out whole lifetimes; by default `ci`
     #[arg(long, value_name = "BUDGET", value_parser = budget, help_heading = "Selection")]
     pub budget: Option<Budget>,
     /// The same as `--budget thorough`; with --kill-matrix, each flaw under every algorithm, with every check

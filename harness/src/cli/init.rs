@@ -108,7 +108,7 @@ pub fn run(args: &Args, global: &Global) -> Done {
         login: args.login.clone(),
         fields: args.fields.clone(),
         body: args.body,
-        command: args.login_command.clone(),
+        command: found_from_anywhere(&args.login_command),
         resource: args.resource.clone(),
         refresh: args.refresh.clone(),
         headers: args.headers.clone(),
@@ -182,6 +182,18 @@ fn swallowed(command: &[String]) -> Result<(), Failure> {
         ))),
         None => Ok(()),
     }
+}
+
+/// The command with whole paths of the files that it names: the profile may lie elsewhere, and its commands run where it
+/// lies. A program without a slash comes from PATH.
+fn found_from_anywhere(command: &[String]) -> Vec<String> {
+    let whole = |(place, word): (usize, &String)| {
+        let path = Path::new(word);
+        let named = (place > 0 || word.contains('/')) && path.is_relative() && path.is_file();
+        let there = named.then(|| std::path::absolute(path).ok()).flatten();
+        there.map_or_else(|| word.clone(), |path| path.to_string_lossy().into_owned())
+    };
+    command.iter().enumerate().map(whole).collect()
 }
 
 /// What the flags say of TLS; the profile lies elsewhere, so its paths are whole.

@@ -72,8 +72,9 @@ pub(super) fn calibrate(
         let mut probe = Probe::new(session, &CALIBRATION, on_event, None);
         let genuine = probe.access();
         no_login = matches!(genuine, Err(Stop::Skip(SkipReason::BlockedBy(_))));
-        if genuine.is_err() {
-            understood(&mut probe, &ways)?;
+        match &genuine {
+            Err(_) => understood(&mut probe, &ways)?,
+            Ok(_) => fits(&mut probe)?,
         }
         for way in &mut ways {
             let nothing = probe.call(&way.operation, &probe.vars());
@@ -136,6 +137,80 @@ pub(super) fn calibrate(
     session.ways = ways;
     session.no_login = no_login;
     Ok(())
+}
+
+/// Whether a login brings what requests of the profile send along. Where it does not, no request could be made, and every
+/// check would say so once more.
+fn fits(probe: &mut Probe<'_>) -> Result<(), String> {
+    let Ok(issued) = probe.pooled() else { return Ok(()) };
+    let Some(issue) = probe.profile().operations.get("issue") else { return Ok(()) };
+    let names = probe.target().issued_names();
+    let lacks = names.iter().filter(|name| !issued.other.contains_key(*name));
+    let lacks = lacks.filter_map(|name| issue.returns.get(name).map(|place| (name, place)));
+    let list: Vec<String> = lacks
+        .map(|(name, place)| match place.split_once(':') {
+            Some((kind, what)) => format!("{kind} {what} (`{name}`)"),
+            None => format!("{place} (`{name}`)"),
+        })
+        .collect();
+    match list.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "the login brings no {}, which requests of the profile `{}` send along; hint: does the server hand it out in this \
+             configuration? Else take it out of `returns` and of the requests",
+            list.join(" and no "),
+            probe.profile().name
+        )),
+    }
+}
+
+/// Whether the others that the profile names can log in: a mistake in their passwords would leave checks out without a
+/// word. Asked only where a check of the plan needs them.
+pub(super) fn others(
+    session: &Session<'_>,
+    planned: &[&Check],
+    on_event: &(dyn Fn(Event) + Sync),
+    warnings: &mut Vec<Warning>,
+) {
+    let needing = |need: Need| planned.iter().filter(|check| check.needs.contains(&need)).count();
+    let mut probe = Probe::new(session, &CALIBRATION, on_event, None);
+    if session.no_login || !probe.has(Need::Issue) {
+        return;
+    }
+    let mut warn = |id: &'static str, who: String, seen: &str, left_out: usize, hint: &str| {
+        let seen = if seen.is_empty() { String::new() } else { format!(" ({seen})") };
+        let checks =
+            if left_out == 1 { "1 check that needs".to_owned() } else { format!("{left_out} checks that need") };
+        let text = format!("the login of {who} does not work{seen}: {checks} it will learn nothing");
+        warnings.push(Warning::new(id, text).at(session.topology).hint(hint));
+    };
+    let second = probe.target().second_user().ok().flatten();
+    if let Some(second) = second.filter(|_| needing(Need::SecondUser) > 0) {
+        let vars = probe.vars().user(&second);
+        if probe.login_with(&vars).is_err_and(|stop| matches!(stop, Stop::Skip(_) | Stop::Inconclusive(_))) {
+            let who = format!("the second user `{}`", second.login);
+            let hint = "look at `second_user` in the profile, or at --second-user and --second-password";
+            warn("no-second-login", who, probe.last_refusal(), needing(Need::SecondUser), hint);
+        }
+    }
+    // A client that the login does not ask for is shown at the refresh alone.
+    let by_request = !probe.target().is_command("issue") && probe.target().mentions("issue", "client.id");
+    let client = probe.target().second_client().cloned().filter(|_| by_request && needing(Need::SecondClient) > 0);
+    if let Some(client) = client {
+        let vars = probe.vars().client(&client);
+        // A client may be known and have no right to log users in; only one that is not known is a mistake.
+        let unknown = |answer: &Answer| {
+            let named = answer.reply.as_ref().is_some_and(|reply| reply.text().contains("invalid_client"));
+            answer.refused() && (named || answer.status() == 401)
+        };
+        if let Ok(answer) = probe.call("issue", &vars)
+            && unknown(&answer)
+        {
+            let who = format!("the second client `{}`", client.id);
+            let hint = "look at `second_client` in the profile";
+            warn("no-second-client", who, &answer.describe(), needing(Need::SecondClient), hint);
+        }
+    }
 }
 
 /// Whether a login ends the user's session before it, or its refresh token alone (a server that keeps one per user):

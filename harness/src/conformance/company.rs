@@ -12,6 +12,8 @@ use super::session::lock;
 
 /// At most this many tokens are remembered; the oldest are forgotten first.
 const LIMIT: usize = 4_096;
+/// So many of them are never forgotten: those of the latest logins that checks share.
+const PINNED: usize = 16;
 
 /// The values by name that one answer brought.
 type Values = BTreeMap<String, Value>;
@@ -26,12 +28,25 @@ struct Known {
 pub struct Company {
     wanted: bool,
     known: Mutex<VecDeque<Known>>,
+    pinned: Mutex<VecDeque<String>>,
 }
 
 impl Company {
     /// Nothing is known yet. Where no request of the profile mentions `${issued.NAME}`, nothing is remembered.
     pub fn new(target: &Target) -> Company {
-        Company { wanted: !target.issued_names().is_empty(), known: Mutex::new(VecDeque::new()) }
+        Company { wanted: !target.issued_names().is_empty(), known: Mutex::default(), pinned: Mutex::default() }
+    }
+
+    /// Keeps what was issued beside these tokens, however many come after: a check of many logins must not let the
+    /// tokens that others hold travel with a stranger's values.
+    pub fn pin(&self, issued: &Issued) {
+        let mut pinned = lock(&self.pinned);
+        for token in [&issued.access, &issued.refresh].into_iter().flatten() {
+            pinned.retain(|known| known != token);
+            pinned.push_back(token.clone());
+        }
+        let too_many = pinned.len().saturating_sub(PINNED);
+        pinned.drain(..too_many);
     }
 
     /// Remembers what an answer brought. What a refresh does not bring anew stays what it was with `presented`.
@@ -48,8 +63,15 @@ impl Company {
             let claims = decode(token).map(|(_, claims)| claims);
             known.push_back(Known { token: token.to_owned(), claims, values: values.clone() });
         }
-        let too_many = known.len().saturating_sub(LIMIT);
-        known.drain(..too_many);
+        let mut too_many = known.len().saturating_sub(LIMIT);
+        if too_many > 0 {
+            let pinned = lock(&self.pinned);
+            known.retain(|k| {
+                let goes = too_many > 0 && !pinned.contains(&k.token);
+                too_many -= usize::from(goes);
+                !goes
+            });
+        }
     }
 
     /// The values for a request with this token: those that were issued with it; for a forged one those of the token
@@ -152,6 +174,20 @@ operations:
         check(&company, "new-access", "csrf-c");
         check(&company, "refresh-a", "csrf-c");
         check(&company, &alice, "csrf-a");
+    }
+
+    #[test]
+    fn tokens_that_checks_share_keep_their_company_however_many_come_after() {
+        let company = Company::new(&target());
+        let shared = jwt(json!({"sub": "alice", "n": 0}), "s");
+        let held = issued(&shared, None, "csrf-shared");
+        company.learn(None, &held);
+        company.pin(&held);
+        for n in 1..=LIMIT + 8 {
+            company.learn(None, &issued(&jwt(json!({"sub": "alice", "n": n}), "s"), None, "csrf-other"));
+        }
+        check(&company, &shared, "csrf-shared");
+        assert_eq!(lock(&company.known).len(), LIMIT);
     }
 
     #[test]

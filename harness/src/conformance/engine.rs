@@ -148,6 +148,10 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     }
     let side_by_side = if session.has_one_session() { 1 } else { SIDE_BY_SIDE };
     let plan = Plan::new(e, &session);
+    if usable.is_ok() {
+        let planned: Vec<&Check> = plan.all().map(|(index, _)| e.catalogue[index]).collect();
+        calibrate::others(&session, &planned, e.on_event, &mut findings.warnings);
+    }
     let mut records: Vec<(usize, CheckRecord)> = Vec::new();
     let grade = |index: usize, level: Level, outcome: Outcome| {
         let check = e.catalogue[index];

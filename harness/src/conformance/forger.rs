@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::jose::{Algorithm, Forge, SigningKey, algorithm, base64url};
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 
 use super::descriptor::Need;
 use super::probe::Stop;
@@ -40,6 +40,19 @@ impl Forger {
             })?;
         let jti = claims.get("jti").and_then(Value::as_str).map(str::len);
         Ok(Forger { key, algorithm, genuine: parts, jti })
+    }
+
+    /// As [`new`](Self::new) for a genuine refresh token, which another key may sign.
+    ///
+    /// # Errors
+    /// As there; not applicable where no key of the profile signed it.
+    pub fn of_refresh(target: &Target, genuine: &str) -> Result<Forger, Stop> {
+        Forger::new(target, genuine).map_err(|stop| match stop {
+            Stop::Inconclusive(_) => Stop::not_applicable(
+                "no key of the profile verifies a genuine refresh token: another one signs those (`keys.refresh` names it)",
+            ),
+            other => other,
+        })
     }
 
     /// The genuine header and claims, with a `jti` of its own where there was one.
@@ -137,11 +150,48 @@ pub fn fresh_id(len: usize) -> String {
 
 /// The keys that the profile may mean: a file holds a PEM, a JWK, or a secret with or without a line end.
 fn candidates(target: &Target) -> Result<Vec<SigningKey>, Stop> {
-    let material =
-        target.signing_key().map_err(|e| Stop::Harness(e.to_string()))?.ok_or_else(|| Stop::needs(Need::SigningKey))?;
-    let mut keys: Vec<SigningKey> =
-        if material.secret { vec![] } else { SigningKey::parse(&material.bytes).into_iter().collect() };
-    keys.push(SigningKey::secret(material.bytes.clone()));
-    keys.push(SigningKey::secret(material.bytes.trim_ascii_end()));
+    let fault = |e: TargetError| Stop::Harness(e.to_string());
+    let sign = target.signing_key().map_err(fault)?.ok_or_else(|| Stop::needs(Need::SigningKey))?;
+    let mut keys: Vec<SigningKey> = Vec::new();
+    for material in [Some(sign), target.refresh_key().map_err(fault)?].into_iter().flatten() {
+        if !material.secret {
+            keys.extend(SigningKey::parse(&material.bytes));
+        }
+        keys.push(SigningKey::secret(material.bytes.clone()));
+        keys.push(SigningKey::secret(material.bytes.trim_ascii_end()));
+    }
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::SkipReason;
+    use crate::scenario::Source;
+    use crate::target::parse_profile;
+    use serde_json::json;
+
+    #[test]
+    fn refresh_tokens_may_have_a_key_of_their_own() {
+        let (access_key, refresh_key) = ("access-0123456789-0123456789-012", "refresh-0123456789-0123456789-01");
+        let refresh = {
+            let text = |value: Value| base64url::encode(value.to_string());
+            let unsigned =
+                format!("{}.{}.c2ln", text(json!({"alg": "HS256"})), text(json!({"sub": "alice", "exp": 1})));
+            let key = SigningKey::secret(refresh_key);
+            let forge = Forge::of(&unsigned).unwrap();
+            forge.sign(&key, algorithm("HS256").unwrap(), &mut rand::rng()).unwrap().token()
+        };
+        let of = |keys: &str| {
+            let text = format!("schema: 1\nname: a\ndialect: rs-only\nkeys: {{{keys}}}\noperations: {{}}\n");
+            let profile = parse_profile(&Source::new("a.yaml", ".", text), None).unwrap();
+            let target = Target::new(profile, "http://127.0.0.1:9", None, &[]).unwrap();
+            Forger::of_refresh(&target, &refresh)
+        };
+        assert!(of(&format!("sign: {{secret: {access_key}}}, refresh: {{secret: {refresh_key}}}")).is_ok());
+        let Err(Stop::Skip(SkipReason::NotApplicable(why))) = of(&format!("sign: {{secret: {access_key}}}")) else {
+            panic!("another key signed it");
+        };
+        assert!(why.contains("`keys.refresh` names it"), "{why}");
+    }
 }

@@ -346,6 +346,7 @@ impl<'a> Session<'a> {
     ) -> Result<Option<Held>, E> {
         let mut pool = lock(&self.pool);
         if let Some(held) = renew(&pool)? {
+            self.company.pin(&held.issued);
             *pool = Some(held);
         }
         Ok(pool.clone())
@@ -373,6 +374,7 @@ impl<'a> Session<'a> {
 
     /// From now on this is the pooled token.
     pub(super) fn pool(&self, held: Held) {
+        self.company.pin(&held.issued);
         *lock(&self.pool) = Some(held);
     }
 

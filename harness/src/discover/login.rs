@@ -1,5 +1,7 @@
 //! How does one log in? Candidates from the user, from documents and from well-known paths, tried in this order.
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -42,6 +44,7 @@ const PATHS: &[&str] = &[
     "/signin",
     "/auth/jwt/login",
     "/jwt/login",
+    "/dj-rest-auth/login/",
     "/users/login",
     "/api/users/login",
     "/auth",
@@ -84,7 +87,7 @@ struct Hints {
 /// Finds the login, puts it into the profile as `issue`.
 pub(super) fn find(scout: &mut Scout<'_>, documents: &Documents) -> Result<Login, DiscoverError> {
     if !scout.wanted.command.is_empty() {
-        return by_command(scout);
+        return by_command(scout, documents);
     }
     let mut tried = Tried::default();
     if let Some(path) = scout.wanted.login.clone() {
@@ -141,13 +144,33 @@ pub(super) fn find(scout: &mut Scout<'_>, documents: &Documents) -> Result<Login
 #[derive(Default)]
 struct Tried {
     lines: Vec<String>,
+    /// How much each refusal looks like that of a login that was understood; the least comes first.
+    ranks: HashMap<String, u8>,
     count: usize,
 }
 
 impl Tried {
+    /// Notes how a login was refused.
+    fn refused(&mut self, line: String, reply: Option<&Reply>) {
+        let rank = match reply.map(|reply| reply.status) {
+            Some(401) => 0,
+            // RFC 6749 section 5.2 refuses a wrong password with 400.
+            Some(400) if reply.is_some_and(|reply| reply.text().contains("invalid_grant")) => 0,
+            Some(403 | 423 | 429) => 1,
+            Some(200..300) => 2,
+            Some(400 | 422) => 3,
+            Some(_) => 4,
+            None => 5,
+        };
+        self.ranks.insert(line.clone(), rank);
+        self.lines.push(line);
+    }
+
     fn failure(&self, path: &str) -> DiscoverError {
         let mut lines = self.lines.clone();
         lines.dedup();
+        // The real login's answer must not be cut away behind paths that are something else.
+        lines.sort_by_key(|line| self.ranks.get(line).copied().unwrap_or_default());
         lines.truncate(12);
         if lines.is_empty() {
             lines.push(if path.is_empty() {
@@ -181,7 +204,7 @@ fn named(login: Login, documents: &Documents) -> Login {
 }
 
 /// A login by the user's own program.
-fn by_command(scout: &mut Scout<'_>) -> Result<Login, DiscoverError> {
+fn by_command(scout: &mut Scout<'_>, documents: &Documents) -> Result<Login, DiscoverError> {
     let command = scout.wanted.command.clone();
     if command.iter().any(|word| word.contains("${user.")) {
         scout.need_user()?;
@@ -189,14 +212,27 @@ fn by_command(scout: &mut Scout<'_>) -> Result<Login, DiscoverError> {
     scout.set("issue", Operation { command: Some(command), ..Operation::default() });
     match scout.target.command("issue", &Vars::new()) {
         Ok(issued) => {
-            scout.target.profile.dialect = Dialect::RsOnly;
+            // Who has a token endpoint issues tokens, whoever fetches them.
+            let (dialect, kind) = match &documents.metadata {
+                Some((path, _)) if documents.member("token_endpoint").is_some() => by_document(path),
+                _ => (Dialect::RsOnly, "server"),
+            };
+            scout.target.profile.dialect = dialect;
             scout.say("the program logs in");
-            Ok(Login { issued, kind: "server" })
+            Ok(Login { issued, kind })
         }
         Err(why) => Err(DiscoverError::NoLogin {
             tried: format!("  {why}"),
             hint: "it has to print {\"access\": \"...\"} and to end with status 0".into(),
         }),
+    }
+}
+
+/// Dialect and kind of a server whose metadata lies at this path.
+fn by_document(path: &str) -> (Dialect, &'static str) {
+    match path.ends_with("openid-configuration") {
+        true => (Dialect::Oidc, "oidc"),
+        false => (Dialect::Oauth, "oauth2"),
     }
 }
 
@@ -209,7 +245,8 @@ fn by_metadata(
     let (Some((path, _)), Some(endpoint)) = (&documents.metadata, documents.member("token_endpoint")) else {
         return Ok(None);
     };
-    let oidc = path.ends_with("openid-configuration");
+    let (dialect, kind) = by_document(path);
+    let oidc = dialect == Dialect::Oidc;
     let endpoint = scout.local(endpoint);
     let grants = documents.list("grant_types_supported");
     let offers = |grant: &str| grants.as_ref().is_none_or(|grants| grants.contains(&grant));
@@ -227,7 +264,7 @@ fn by_metadata(
     if person {
         scout.need_user()?;
     }
-    scout.target.profile.dialect = if oidc { Dialect::Oidc } else { Dialect::Oauth };
+    scout.target.profile.dialect = dialect;
     let scope = documents.list("scopes_supported").filter(|scopes| oidc && person && scopes.contains(&"openid"));
     let mut ways = Vec::new();
     if client && (methods.contains(&"client_secret_basic") || !methods.contains(&"client_secret_post")) {
@@ -243,8 +280,9 @@ fn by_metadata(
         if let (Some(request), Some(_)) = (operation.request.as_mut(), &scope) {
             request.fields.insert("scope".into(), Value::from("openid"));
         }
+        with_given(scout, &mut operation);
         if let Some(issued) = attempt(scout, operation, tried) {
-            return Ok(Some(Login { issued, kind: if oidc { "oidc" } else { "oauth2" } }));
+            return Ok(Some(Login { issued, kind }));
         }
     }
     Ok(None)
@@ -277,7 +315,15 @@ fn oauth_login(path: &str, person: bool, way: ClientWay) -> Operation {
     post(path, BodyKind::Form, fields, auth)
 }
 
-fn basic() -> Auth {
+/// Puts the fields that the user gave beside those of an OAuth login, or in their place.
+fn with_given(scout: &Scout<'_>, operation: &mut Operation) {
+    let Some(request) = operation.request.as_mut() else { return };
+    for (name, value) in &scout.wanted.fields {
+        request.fields.insert(name.clone(), Value::from(value.clone()));
+    }
+}
+
+pub(super) fn basic() -> Auth {
     Auth::Basic(Basic { user: "${client.id}".into(), password: "${client.secret}".into(), urlencode: false })
 }
 
@@ -306,6 +352,7 @@ fn at(scout: &mut Scout<'_>, path: &str, tried: &mut Tried) -> Result<Option<Log
         } else {
             shapes.push(oauth_login(path, true, ClientWay::None));
         }
+        shapes.iter_mut().for_each(|shape| with_given(scout, shape));
     } else {
         scout.target.profile.dialect = Dialect::Simple;
         shapes.extend(plain(scout, path, &hints));
@@ -336,6 +383,11 @@ fn plain(scout: &Scout<'_>, path: &str, hints: &Hints) -> Vec<Operation> {
         None => vec![BodyKind::Json, BodyKind::Form],
     };
     let given = &scout.wanted.fields;
+    // Fields that say who logs in are the whole login; others go beside what is guessed.
+    let says_who = |(name, value): &(String, String)| {
+        value.contains("${") || LOGINS.contains(&name.as_str()) || PASSWORDS.contains(&name.as_str())
+    };
+    let whole = given.iter().any(says_who);
     let password = hints.password.clone().unwrap_or_else(|| PASSWORDS[0].to_owned());
     // A complaint may hold such a word by chance: the others come after it.
     let mut logins: Vec<String> = hints.login.iter().cloned().collect();
@@ -343,7 +395,7 @@ fn plain(scout: &Scout<'_>, path: &str, hints: &Hints) -> Vec<Operation> {
         .extend(LOGINS.iter().take(5).map(|name| (*name).to_owned()).filter(|name| hints.login.as_ref() != Some(name)));
     let mut shapes = Vec::new();
     for body in bodies {
-        if !given.is_empty() {
+        if whole {
             let fields = given.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))).collect();
             shapes.push(post(path, body, fields, None));
             continue;
@@ -355,6 +407,7 @@ fn plain(scout: &Scout<'_>, path: &str, hints: &Hints) -> Vec<Operation> {
             }
             fields.insert(login.clone(), Value::from("${user.login}"));
             fields.insert(password.clone(), Value::from("${user.password}"));
+            fields.extend(given.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))));
             shapes.push(post(path, body, fields, None));
         }
     }
@@ -367,14 +420,14 @@ fn attempt(scout: &mut Scout<'_>, operation: Operation, tried: &mut Tried) -> Op
     let what = operation.request.as_ref().map(told).unwrap_or_default();
     scout.set("issue", operation);
     let Some(reply) = scout.call("issue", &Vars::new()) else {
-        tried.lines.push(format!("  {what}: no answer"));
+        tried.refused(format!("  {what}: no answer"), None);
         scout.unset("issue");
         return None;
     };
     let returns = if is_good(&reply) { tokens::returns(&reply) } else { IndexMap::new() };
     if returns.is_empty() {
         let empty = if is_good(&reply) { ", without a token that could be found" } else { "" };
-        tried.lines.push(format!("  {what}: {}{empty}", brief(&reply)));
+        tried.refused(format!("  {what}: {}{empty}", brief(&reply)), Some(&reply));
         scout.unset("issue");
         return None;
     }
@@ -441,6 +494,18 @@ mod tests {
         let reply = Reply { status: 400, body: body.as_bytes().to_vec(), ..Reply::default() };
         let wanted = Hints { login: login.map(str::to_owned), password: password.map(str::to_owned), oauth };
         assert_eq!(hints(&reply), wanted, "{body}");
+    }
+
+    #[test]
+    fn the_answer_of_the_real_login_is_named_first() {
+        let reply = |status: u16| Reply { status, ..Reply::default() };
+        let mut tried = Tried::default();
+        for n in 0..20 {
+            tried.refused(format!("  POST /other/{n}: 400"), Some(&reply(400)));
+        }
+        tried.refused("  POST /login: 401".to_owned(), Some(&reply(401)));
+        let said = tried.failure("").to_string();
+        assert!(said.starts_with("no login worked:\n  POST /login: 401\n  POST /other/0"), "{said}");
     }
 
     #[test]

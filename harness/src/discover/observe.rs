@@ -6,11 +6,12 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::documents::{Described, Documents};
-use super::login::{Login, shown};
-use super::scout::{Scout, is_good, with};
+use super::login::{Login, basic, shown};
+use super::scout::{Scout, brief, is_good, with};
 use super::{Question, renewal, tokens};
 use crate::target::{
-    Auth, BodyKind, Issued, OneOrMany, Operation, Predicate, Request, Statuses, TokenPlace, TokenUse, Vars, VerifyKey,
+    Auth, BodyKind, Dialect, Issued, OneOrMany, Operation, Predicate, Request, Statuses, TokenPlace, TokenUse, Vars,
+    VerifyKey,
 };
 use crate::wire::Reply;
 
@@ -58,6 +59,16 @@ const VERIFIES_BESIDE: &[&str] = &["verify", "token/verify"];
 /// Fills in everything beyond the login.
 pub(super) fn observe(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
     describe_tokens(scout, &login.issued);
+    let typ =
+        login.issued.access.as_deref().and_then(tokens::decode).and_then(|(header, _)| header.get("typ").cloned());
+    let rfc9068 = typ.as_ref().and_then(Value::as_str).is_some_and(|typ| {
+        let typ = typ.to_ascii_lowercase();
+        typ.strip_prefix("application/").unwrap_or(&typ) == "at+jwt"
+    });
+    if rfc9068 && scout.target.profile.dialect == Dialect::Oauth {
+        scout.target.profile.dialect = Dialect::Rfc9068;
+        scout.say("access tokens say `typ: at+jwt`: held to RFC 9068");
+    }
     find_keys(scout, documents);
     find_resource(scout, &login.issued, documents);
     find_endpoints(scout, login, documents);
@@ -73,8 +84,10 @@ fn statuses(seen: &BTreeSet<u16>) -> Statuses {
     }
 }
 
+/// How a server says no. What breaks it is no refusal: written down as one, it would excuse every breakdown.
 pub(super) fn refused(seen: &BTreeSet<u16>) -> Option<Predicate> {
-    (!seen.is_empty()).then(|| Predicate { status: Some(statuses(seen)), ..Predicate::default() })
+    let seen: BTreeSet<u16> = seen.iter().copied().filter(|status| *status < 500).collect();
+    (!seen.is_empty()).then(|| Predicate { status: Some(statuses(&seen)), ..Predicate::default() })
 }
 
 /// What the tokens look like, and what they say of issuer, audience and user.
@@ -84,7 +97,7 @@ fn describe_tokens(scout: &mut Scout<'_>, issued: &Issued) {
     let profile = &mut scout.target.profile;
     profile.tokens.access = tokens::kind(access, refresh);
     if let Some(lifetime) = issued.expires_in.filter(|_| profile.tokens.access.lifetime_s.is_none()) {
-        profile.tokens.access.lifetime_s = Some(lifetime);
+        profile.tokens.access.lifetime_s = Some(tokens::sensible(lifetime));
     }
     if let Some(refresh) = refresh {
         profile.tokens.refresh = tokens::kind(refresh, Some(access));
@@ -175,6 +188,10 @@ fn find_resource(scout: &mut Scout<'_>, issued: &Issued, documents: &Documents) 
     if try_resources(scout, issued, &paths) {
         return;
     }
+    if let Some(given) = scout.wanted.resource.clone() {
+        let line = not_granted(scout, &scout.local(&given), issued);
+        return scout.say(line);
+    }
     if let Some(path) = scout.talk.ask(Question::Resource).filter(|path| !path.trim().is_empty()) {
         let local = scout.local(path.trim());
         if try_resources(scout, issued, &[local]) {
@@ -182,6 +199,25 @@ fn find_resource(scout: &mut Scout<'_>, issued: &Issued, documents: &Documents) 
         }
     }
     scout.say("no GET was found that needs a token: name one with --resource PATH, and many more checks apply");
+}
+
+/// Why the resource that the user named is none, in words.
+fn not_granted(scout: &mut Scout<'_>, path: &str, issued: &Issued) -> String {
+    const NAME: &str = "verify.resource";
+    let request = carrying(scout, path);
+    scout.set(NAME, Operation { request: Some(request), ..Operation::default() });
+    let with_token = scout.call(NAME, &shown(issued));
+    scout.unset(NAME);
+    match with_token {
+        Some(reply) if is_good(&reply) => {
+            format!(
+                "GET {path} answers {} without a token too, so it cannot judge one: name another with --resource PATH",
+                reply.status
+            )
+        }
+        Some(reply) => format!("GET {path} answers {} to the fresh token", brief(&reply)),
+        None => format!("GET {path} does not answer"),
+    }
 }
 
 fn try_resources(scout: &mut Scout<'_>, issued: &Issued, paths: &[String]) -> bool {
@@ -263,7 +299,9 @@ fn refusals(scout: &mut Scout<'_>, name: &str, issued: &Issued, granted: &Reply)
         {
             let accepted = operation.accepted.get_or_insert_default();
             accepted.json.extend(yes.json);
-            accepted.present.extend(yes.present);
+            let new = yes.present.into_iter().filter(|place| !accepted.present.contains(place));
+            let new: Vec<String> = new.collect();
+            accepted.present.extend(new);
             operation.denied = Some(no);
             told.push("says no with the same status and another body".to_owned());
         } else {
@@ -330,6 +368,12 @@ pub(super) fn asking(scout: &Scout<'_>, path: &str, body: BodyKind, field: &str)
                 request.fields.insert(name.to_owned(), value.clone());
             }
         }
+    } else if let Some(client) = scout.target.profile.client.as_ref().filter(|_| body == BodyKind::Form) {
+        // A program has logged in: endpoints of OAuth want to be told who asks.
+        match &client.secret {
+            Some(_) => request.auth = Some(basic()),
+            None => _ = request.fields.insert("client_id".to_owned(), Value::from("${client.id}")),
+        }
     }
     request
 }
@@ -357,10 +401,15 @@ fn find_endpoints(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
         ways.extend(guesses.into_iter().map(|request| ("verify.endpoint", request)));
     }
     for (name, request) in ways {
-        if scout.operation(name).is_some() {
+        let path = request.path.clone();
+        let method = request.method.clone();
+        // One place under two names would be examined twice, and agree with itself.
+        let known = scout.target.profile.operations.values().filter_map(|operation| operation.request.as_ref());
+        let known =
+            known.clone().any(|known| known.path == path && known.method == method && known.fields == request.fields);
+        if known || scout.operation(name).is_some() {
             continue;
         }
-        let path = request.path.clone();
         scout.set(name, Operation { request: Some(request), ..Operation::default() });
         let granted = scout.call(name, &shown(&login.issued)).filter(is_good);
         let active = |reply: &Reply| reply.json().is_none_or(|json| json.get("active") != Some(&Value::Bool(false)));
@@ -452,6 +501,13 @@ mod tests {
         assert_eq!(beside("/api/auth/login/", &["me"]), ["/api/auth/me/", "/api/me/", "/me/"]);
         assert_eq!(beside("/login", &["user", "me"]), ["/user", "/me"]);
         assert_eq!(beside("", &["me"]), [""; 0]);
+    }
+
+    #[test]
+    fn a_breakdown_is_never_written_down_as_a_refusal() {
+        assert_eq!(refused(&BTreeSet::from([500])), None);
+        let kept = refused(&BTreeSet::from([401, 503])).and_then(|predicate| predicate.status);
+        assert_eq!(kept, Some(OneOrMany::One(401)));
     }
 
     fn reply(status: u16, body: &str) -> Reply {

@@ -14,7 +14,7 @@ use crate::target::{Auth, BodyKind, OneOrMany, Operation, Predicate, Replay, Req
 
 /// Names of refresh paths beside a login: the last segment is replaced, or this is appended.
 const REFRESHES: &[&str] =
-    &["refresh", "refresh/", "refresh-token", "refresh_token", "token/refresh", "token/refresh/"];
+    &["refresh", "refresh/", "refresh-token", "refresh_token", "token/refresh", "token/refresh/", "token"];
 
 /// Names of logouts beside a login.
 const LOGOUTS: &[&str] = &["logout", "revoke", "signout"];
@@ -25,6 +25,12 @@ fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
     let issue = scout.target.profile.operations.get("issue");
     let place = issue.and_then(|issue| issue.returns.get("refresh").cloned()).unwrap_or_default();
     let login = issue.and_then(|issue| issue.request.as_ref());
+    let endpoint = documents.member("token_endpoint").filter(|_| login.is_none() && scout.wanted.refresh.is_none());
+    if let Some(endpoint) = endpoint {
+        let mut request = asking(scout, &scout.local(endpoint), BodyKind::Form, "refresh_token");
+        request.fields.shift_insert(0, "grant_type".into(), Value::from("refresh_token"));
+        return vec![request];
+    }
     if login.is_some_and(|login| login.fields.contains_key("grant_type") && login.body == Some(BodyKind::Form)) {
         let mut request = asking(scout, &path, BodyKind::Form, "refresh_token");
         request.fields.shift_insert(0, "grant_type".into(), Value::from("refresh_token"));
@@ -39,6 +45,8 @@ fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
             let below = format!("{}/{name}", path.trim_end_matches('/'));
             paths.extend([below, format!("{beside}{name}")]);
         }
+        // The login itself would only count another login.
+        paths.retain(|other| *other != path);
         // SimpleJWT's own place first; a path with a slash at its end is asked as it is.
         paths.sort_by_key(|p| !p.ends_with('/') && path.ends_with('/'));
     }
@@ -99,8 +107,16 @@ pub(super) fn find_refresh(scout: &mut Scout<'_>, login: &Login, documents: &Doc
         describe_refresh(scout, &path);
         return;
     }
+    let last = scout.wanted.refresh.clone().and_then(|_| scout.call(NAME, &with(&login.issued, &first)));
     scout.unset(NAME);
-    scout.say("a refresh token is issued, but no refresh was found: say where with --refresh PATH");
+    match (scout.wanted.refresh.clone(), last) {
+        (Some(path), Some(reply)) => {
+            let path = scout.local(&path);
+            scout.say(format!("POST {path} answers {} to the fresh refresh token", brief(&reply)));
+        }
+        (Some(path), None) => scout.say(format!("POST {} does not answer", scout.local(&path))),
+        (None, _) => scout.say("a refresh token is issued, but no refresh was found: say where with --refresh PATH"),
+    }
 }
 
 /// Tries a refresh with logins of its own: does it rotate, and what becomes of what was before?
@@ -150,16 +166,42 @@ fn describe_refresh(scout: &mut Scout<'_>, path: &str) {
     scout.say(format!("POST {path}: {}", told.join(", ")));
 }
 
-/// Where a revocation may be, and how the token may travel to it, the likeliest first.
-fn revoke_requests(scout: &Scout<'_>, login: &Login, documents: &Documents) -> Vec<Request> {
+/// A revocation that may be there, and whose token it takes.
+struct Guess {
+    request: Request,
+    /// It takes the refresh token, though that is no member of its body.
+    refresh: bool,
+}
+
+impl Guess {
+    fn new(request: Request) -> Guess {
+        Guess { request, refresh: false }
+    }
+}
+
+/// A revocation that the server takes.
+struct Taken {
+    operation: Operation,
+    /// What to tell.
+    line: String,
+    /// Whether what is revoked is refused from then on, where that could be seen.
+    ended: Option<bool>,
+    /// It says no to what is no token.
+    discerns: bool,
+    /// It takes the access token.
+    of_access: bool,
+}
+
+/// Where a revocation may be, and how the token may travel to it, the likeliest first: one list for each place.
+fn revoke_requests(scout: &Scout<'_>, login: &Login, documents: &Documents) -> Vec<Vec<Guess>> {
     let path = login_path(scout);
-    let mut requests = Vec::new();
+    let mut places = Vec::new();
     if path.ends_with("token/") && login.kind != "django-oauth-toolkit" {
-        requests.push(asking(scout, &format!("{path}blacklist/"), BodyKind::Json, "refresh"));
+        places.push(vec![Guess::new(asking(scout, &format!("{path}blacklist/"), BodyKind::Json, "refresh"))]);
     }
     let standard = documents.member("revocation_endpoint").map(|address| scout.local(address));
     let toolkit = (login.kind == "django-oauth-toolkit").then(|| "/o/revoke_token/".to_owned());
-    requests.extend(standard.or(toolkit).map(|path| asking(scout, &path, BodyKind::Form, "token")));
+    places.extend(standard.or(toolkit).map(|path| vec![Guess::new(asking(scout, &path, BodyKind::Form, "token"))]));
     let named = |o: &&Described| {
         let words = ["logout", "revoke", "blacklist"];
         o.method == "POST" && !o.parameters && words.iter().any(|word| o.path.to_ascii_lowercase().contains(word))
@@ -174,67 +216,107 @@ fn revoke_requests(scout: &Scout<'_>, login: &Login, documents: &Documents) -> V
             let f = f.to_ascii_lowercase();
             f.contains("token") || f.contains("refresh")
         });
-        requests.push(match field {
-            Some(field) => asking(scout, &path, described.body, field),
-            None => Request { method: Some("POST".into()), ..carrying(scout, &path) },
+        places.push(match field {
+            Some(field) => vec![Guess::new(asking(scout, &path, described.body, field))],
+            None => bare(scout, &path, "POST"),
         });
     }
-    requests
+    places
+}
+
+/// Requests without a body, with the access token and then with the refresh token where that has a place beside it.
+fn bare(scout: &Scout<'_>, path: &str, method: &str) -> Vec<Guess> {
+    let of = |request: Request| Request { method: Some(method.to_owned()), ..request };
+    let mut guesses = vec![Guess::new(of(carrying(scout, path)))];
+    if !scout.target.has("refresh") {
+        return guesses;
+    }
+    let renewal = scout.target.profile.operations.get("refresh").and_then(|refresh| refresh.request.clone());
+    // As it travels to the refresh: in its cookie with what belongs to it, or as a bearer token.
+    let request = match renewal.filter(|request| request.fields.is_empty()) {
+        Some(request) => Request { path: path.to_owned(), ..request },
+        None => Request { path: path.to_owned(), auth: Some(Auth::Bearer("${token}".into())), ..Request::default() },
+    };
+    guesses.push(Guess { request: of(request), refresh: true });
+    guesses
 }
 
 pub(super) fn find_revoke(scout: &mut Scout<'_>, login: &Login, documents: &Documents) {
-    for request in revoke_requests(scout, login, documents) {
-        if try_revoke(scout, request, true) {
-            return;
+    let described = revoke_requests(scout, login, documents);
+    // A place that a document names is a revocation, whether it has an effect or not; of the others the one that has.
+    let mut found = described.into_iter().find_map(|place| best(scout, place));
+    if found.is_none() {
+        let guesses = logouts_beside(scout);
+        // A guess of which nothing could be seen says nothing; one without effect may be the worst that there is to find.
+        found = best(scout, guesses).filter(|taken| taken.ended.is_some());
+    }
+    match found {
+        Some(taken) => {
+            scout.set("revoke", taken.operation);
+            scout.say(taken.line);
+        }
+        None => scout.unset("revoke"),
+    }
+}
+
+/// The first of these that has an effect; else the one that is the likeliest to be meant for it.
+fn best(scout: &mut Scout<'_>, guesses: Vec<Guess>) -> Option<Taken> {
+    let mut without: Option<Taken> = None;
+    for guess in guesses {
+        let Some(taken) = try_revoke(scout, guess) else { continue };
+        if taken.ended == Some(true) {
+            return Some(taken);
+        }
+        let rank = |taken: &Taken| (taken.discerns, taken.of_access);
+        if without.as_ref().is_none_or(|known| rank(&taken) > rank(known)) {
+            without = Some(taken);
         }
     }
-    for request in logouts_beside(scout) {
-        if try_revoke(scout, request, false) {
-            return;
-        }
-    }
-    scout.unset("revoke");
+    without
 }
 
 /// Requests that no document names: whatever answers beside the login under the name of a logout.
-fn logouts_beside(scout: &Scout<'_>) -> Vec<Request> {
-    let mut requests = Vec::new();
+fn logouts_beside(scout: &Scout<'_>) -> Vec<Guess> {
+    let mut guesses = Vec::new();
     for path in beside(&login_path(scout), LOGOUTS) {
         let there =
             |method: &str| scout.raw(method, &path, None).is_ok_and(|reply| !matches!(reply.status, 404 | 405 | 500..));
-        if there("POST") {
+        // Where every path is answered well, an answer under this name says nothing.
+        let anywhere = |method: &str| scout.raw(method, "/assay/nowhere", None).is_ok_and(|reply| is_good(&reply));
+        if there("POST") && !anywhere("POST") {
             for field in ["refresh", "refresh_token", "refreshToken", "token"] {
-                requests.push(asking(scout, &path, BodyKind::Json, field));
+                guesses.push(Guess::new(asking(scout, &path, BodyKind::Json, field)));
             }
-            requests.push(Request { method: Some("POST".into()), ..carrying(scout, &path) });
+            guesses.extend(bare(scout, &path, "POST"));
         }
-        if there("DELETE") {
-            requests.push(Request { method: Some("DELETE".into()), ..carrying(scout, &path) });
+        if there("DELETE") && !anywhere("DELETE") {
+            guesses.extend(bare(scout, &path, "DELETE"));
         }
     }
-    requests
+    guesses
 }
 
-/// Revokes a session of its own and looks whether that had an effect; `false` where the request is refused, and where
-/// one that nobody has `described` has no effect: it was a guess.
-fn try_revoke(scout: &mut Scout<'_>, request: Request, described: bool) -> bool {
+/// Revokes a session of its own and looks whether that had an effect; none where the request is refused.
+fn try_revoke(scout: &mut Scout<'_>, guess: Guess) -> Option<Taken> {
     const NAME: &str = "revoke";
+    let Guess { request, refresh: of_refresh } = guess;
     let (method, path) = (request.method.clone().unwrap_or_else(|| "POST".into()), request.path.clone());
     let by_field = !request.fields.is_empty();
-    let Some(session) = scout.log_in() else { return false };
-    let refresh = session.refresh.clone().filter(|_| by_field && scout.target.has("refresh"));
-    let Some(token) = refresh.clone().or_else(|| session.access.clone()) else { return false };
+    let session = scout.log_in()?;
+    let refresh = session.refresh.clone().filter(|_| (by_field || of_refresh) && scout.target.has("refresh"));
+    if of_refresh && refresh.is_none() {
+        return None;
+    }
+    let token = refresh.clone().or_else(|| session.access.clone())?;
     scout.set(NAME, Operation { request: Some(request), ..Operation::default() });
-    let Some(reply) = scout.call(NAME, &with(&session, &token)).filter(is_good) else { return false };
+    let reply = scout.call(NAME, &with(&session, &token)).filter(is_good)?;
     let bad = scout.call(NAME, &with(&session, GARBAGE));
     let missing = scout.call(NAME, &Vars::new().issued(&session.other)).filter(|reply| !is_good(reply));
     let first_way = || scout.target.verify_ways().first().map(|way| (*way).to_owned());
     let way = if refresh.is_some() { Some("refresh".to_owned()) } else { first_way() };
     let ended =
         way.and_then(|way| scout.call(&way, &with(&session, &token)).map(|reply| !scout.target.accepted(&way, &reply)));
-    if !described && ended != Some(true) {
-        return false;
-    }
+    let bad = bad.filter(|reply| !is_good(reply));
     if let Some(operation) = scout.operation(NAME) {
         operation.accepted = Some(Predicate { status: Some(OneOrMany::One(reply.status)), ..Predicate::default() });
         operation.denied = bad.as_ref().and_then(|reply| refused(&BTreeSet::from([reply.status])));
@@ -246,6 +328,11 @@ fn try_revoke(scout: &mut Scout<'_>, request: Request, described: bool) -> bool 
         Some(false) => "WHAT IS REVOKED GOES ON WORKING",
         None => "whether it works could not be seen",
     };
-    scout.say(format!("{method} {path}: {}; {effect}", brief(&reply)));
-    true
+    Some(Taken {
+        operation: scout.operation(NAME)?.clone(),
+        line: format!("{method} {path}: {}; {effect}", brief(&reply)),
+        ended,
+        discerns: bad.is_some(),
+        of_access: refresh.is_none(),
+    })
 }

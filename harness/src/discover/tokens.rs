@@ -154,8 +154,8 @@ pub(super) fn kind(token: &str, other: Option<&str>) -> TokenKind {
     };
     let number = |name: &str| claims.get(name).and_then(Value::as_f64);
     let lifetime = match (number("exp"), number("iat")) {
-        (Some(exp), Some(iat)) => Some(exp - iat),
-        (Some(exp), None) => Some(whole_lifetime(exp - clock::unix())),
+        (Some(exp), Some(iat)) => Some(exp - iat).filter(|s| *s > 0.0).map(sensible),
+        (Some(exp), None) => Some(whole_lifetime(exp - clock::unix())).filter(|s| *s > 0.0),
         _ => None,
     };
     let others = other.and_then(decode).map(|(_, claims)| claims);
@@ -168,11 +168,18 @@ pub(super) fn kind(token: &str, other: Option<&str>) -> TokenKind {
     TokenKind {
         format: Some(TokenFormat::Jwt),
         alg: header.get("alg").and_then(Value::as_str).map(str::to_owned),
-        lifetime_s: lifetime.filter(|s| *s > 0.0),
+        lifetime_s: lifetime,
         header: typ.map(|typ| BTreeMap::from([("typ".to_owned(), typ.clone())])).unwrap_or_default(),
         type_claim: type_claim.unwrap_or_default(),
         subject_claim: subject(&claims).map(|(name, _)| name.to_owned()).filter(|name| name != "sub"),
     }
+}
+
+/// What was configured, from two times that a server took one after the other: whole seconds, and whole minutes where one is
+/// missing or too many.
+pub(super) fn sensible(lifetime_s: f64) -> f64 {
+    let minutes = (lifetime_s / 60.0).round() * 60.0;
+    if minutes > 0.0 && (lifetime_s - minutes).abs() <= 1.0 { minutes } else { lifetime_s.round().max(1.0) }
 }
 
 /// What was configured, from what is left of it: without `iat`, the login itself has taken a moment of it.
@@ -301,6 +308,9 @@ mod tests {
     fn a_lifetime_without_a_beginning_is_a_round_one() {
         for (left, whole) in [(1799.2, 1800.0), (299.9, 300.0), (29.1, 30.0), (4.6, 5.0), (1234.4, 1235.0)] {
             assert_eq!(whole_lifetime(left), whole);
+        }
+        for (seen, whole) in [(900.365434885025, 900.0), (599.0, 600.0), (61.0, 60.0), (45.2, 45.0), (3.9, 4.0)] {
+            assert_eq!(sensible(seen), whole);
         }
     }
 

@@ -20,6 +20,7 @@ pub use load::{
     HousekeepingRecord, LoadFinding, LoadRecord, LoadWindow, OperationRecord, SecondRecord, TryRecord, UnendedRecord,
     WorkerRecord,
 };
+pub(crate) use redact::Care;
 pub use redact::{Redactor, fingerprint, harmless};
 pub use store::{RunDir, StoreError, load};
 

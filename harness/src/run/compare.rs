@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::arms::{Arms, stopped};
-use super::drive::{Turn, Wheel};
+use super::drive::{Turn, Wheel, answered};
 use super::error::RunError;
 use super::event::Event;
 use super::rounds::{Driving, Field, Meant, Speed, conclude, drive_rounds};
@@ -88,7 +88,10 @@ impl Yard<'_, '_> {
     fn knee(&mut self) -> Result<Speed, RunError> {
         let mut slowest = Speed { per_s: f64::INFINITY, limited: None };
         for place in 0..self.order.len() {
-            let seen = speed(&self.drive(place, Turn { duration: Some(KNEE), ..full_speed(self.plan) })?);
+            let driven = self.drive(place, Turn { duration: Some(KNEE), ..full_speed(self.plan) })?;
+            // Rounds of refusals would only take their time: there is nothing to compare.
+            answered(&driven.record)?;
+            let seen = speed(&driven);
             let per_s = seen.per_s / self.wheel.workload.requests_per_arrival();
             if per_s < slowest.per_s {
                 slowest = Speed { per_s, ..seen };

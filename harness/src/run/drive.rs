@@ -1,5 +1,6 @@
 //! How is one topology driven once: which processors, which part of the workload, with whose sessions?
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::arms::Armed;
@@ -8,7 +9,7 @@ use super::error::RunError;
 use super::event::Event;
 use crate::launch::CpuPlan;
 use crate::load::{self, Drive, Driven, LoadError, Population, Progress, Searched};
-use crate::record::Redactor;
+use crate::record::{Accounting, LoadRecord, Redactor};
 use crate::scenario::{Find, Idle, Protocol, Threshold, Workload};
 use crate::wire::Scheme;
 
@@ -119,6 +120,31 @@ impl<'a> Wheel<'a> {
         };
         act(&drive, population).map_err(RunError::load(&name))
     }
+}
+
+/// An error where requests were sent and not one was answered as the profile says.
+pub(super) fn answered(load: &LoadRecord) -> Result<(), RunError> {
+    let Accounting { completed, failed, timed_out, .. } = load.accounting;
+    if completed > 0 || failed + timed_out == 0 {
+        return Ok(());
+    }
+    let example = load.operations.iter().flat_map(|o| &o.errors).find_map(|error| error.example.as_deref());
+    let example = example.map(|text| format!(", such as {text}")).unwrap_or_default();
+    let problem = format!("expected requests to be answered as the profile says, saw none: {}{example}", mishaps(load));
+    Err(RunError::Unexpected { topology: load.topology.clone(), problem })
+}
+
+/// How many requests went wrong, and how: `512 of 1,200 requests failed (refused 500, closed 12)`.
+pub(super) fn mishaps(load: &LoadRecord) -> String {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for error in load.operations.iter().flat_map(|operation| &operation.errors) {
+        *kinds.entry(&error.kind).or_default() += error.count;
+    }
+    let mut kinds: Vec<(&str, u64)> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let kinds: Vec<String> = kinds.iter().take(4).map(|(kind, count)| format!("{kind} {count}")).collect();
+    let Accounting { planned, failed, timed_out, .. } = load.accounting;
+    format!("{} of {planned} requests failed or timed out ({})", failed + timed_out, kinds.join(", "))
 }
 
 /// The server of ours by which the floor is known speaks plain HTTP/1.1. What is said of it where the load speaks otherwise.

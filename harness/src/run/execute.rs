@@ -1,6 +1,5 @@
 //! How does a run go from its first step to its record?
 
-use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -8,11 +7,11 @@ use sha2::{Digest as _, Sha256};
 use super::arms::{Armed, Arms, stopped};
 use super::ask::Ask;
 use super::compare::compare;
-use super::drive::Wheel;
+use super::drive::{Wheel, answered, mishaps};
 use super::environment::environment;
 use super::error::RunError;
 use super::event::Event;
-use super::exit::{exit_of, unjudged};
+use super::exit::{exit_of, unjudged, why_unjudged};
 use super::plan::{Step, plan};
 use super::thresholds::judge;
 use super::under_load::grade_findings;
@@ -21,7 +20,7 @@ use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
 use crate::record::{
-    Accounting, ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, Warning,
+    ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, Warning,
 };
 use crate::scenario::{FailOn, Threshold, Workload};
 use crate::target::builtin;
@@ -204,7 +203,7 @@ impl State {
         for arm in arms {
             // What the profile names and is not there is a mistake of the user's, and no doubt about the target.
             let named = arm.target.user().and(arm.target.second_user()).map(drop);
-            let keys = arm.target.signing_key().and(arm.target.verify_key()).map(drop);
+            let keys = arm.target.signing_key().and(arm.target.refresh_key()).and(arm.target.verify_key()).map(drop);
             named.and(keys).map_err(RunError::target(&arm.name))?;
         }
         let redactor = &self.redactor;
@@ -236,8 +235,10 @@ impl State {
             if let Some(problem) = findings.unusable {
                 unusable.get_or_insert(RunError::Unexpected { topology: name.to_owned(), problem });
             } else if unjudged(findings.checks.iter()) {
-                let text = "no check could be judged: what they build on did not work";
-                let hint = "the skipped checks say by which other check they are blocked; `assay check --only issue-basic` shows the first";
+                let why = why_unjudged(findings.checks.iter());
+                let text =
+                    format!("nothing was judged: of {} checks none could be tried, {why}", findings.checks.len());
+                let hint = "each skipped check says what it lacks; `assay check --only issue-basic` shows what the others build on";
                 self.warn(ask, Warning::new("nothing-judged", text).at(name).hint(hint));
             }
             self.run.checks.extend(findings.checks);
@@ -284,14 +285,7 @@ impl State {
         if let Some(error) = ended {
             return Err(error);
         }
-        match self.run.loads.last() {
-            Some(load) if load.accounting.completed == 0 && load.accounting.failed + load.accounting.timed_out > 0 => {
-                let problem =
-                    format!("expected requests to be answered as the profile says, saw none: {}", mishaps(load));
-                Err(RunError::Unexpected { topology: arm.name.clone(), problem })
-            }
-            _ => Ok(()),
-        }
+        self.run.loads.last().map_or(Ok(()), answered)
     }
 
     /// What a load found beside its numbers.
@@ -357,19 +351,6 @@ fn what_was_found(found: &FoundRecord) -> String {
         f if f.low_per_s > 0.0 => format!("every threshold held at {low}, and not at {high} ({tries}).{early}"),
         _ => format!("the thresholds were missed at every rate that was tried, down to {high} ({tries}).{early}"),
     }
-}
-
-/// How many requests went wrong, and how: `512 of 1,200 requests failed (refused 500, closed 12)`.
-fn mishaps(load: &LoadRecord) -> String {
-    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-    for error in load.operations.iter().flat_map(|operation| &operation.errors) {
-        *kinds.entry(&error.kind).or_default() += error.count;
-    }
-    let mut kinds: Vec<(&str, u64)> = kinds.into_iter().collect();
-    kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let kinds: Vec<String> = kinds.iter().take(4).map(|(kind, count)| format!("{kind} {count}")).collect();
-    let Accounting { planned, failed, timed_out, .. } = load.accounting;
-    format!("{} of {planned} requests failed or timed out ({})", failed + timed_out, kinds.join(", "))
 }
 
 /// What an examination asked of its target, in a sentence.

@@ -1,6 +1,11 @@
 //! With which exit code does a run end?
 
-use crate::record::{Answer, CheckRecord, ComparisonRecord, ExitCode, Run, SkipReason, ThresholdOutcome, Verdict};
+use std::collections::BTreeMap;
+
+use crate::conformance::NOTHING_TO_JUDGE_BY;
+use crate::record::{
+    Answer, CheckRecord, ComparisonRecord, ExitCode, Grade, Run, SkipReason, ThresholdOutcome, Verdict,
+};
 use crate::scenario::Scenario;
 
 /// What everything that was seen asks of the exit code.
@@ -21,14 +26,51 @@ pub(super) fn exit_of(run: &Run, asked: &Scenario) -> ExitCode {
     let unanswered =
         run.loads.iter().filter(|load| load.accounting.planned > 0 && load.accounting.completed == 0 && !judged);
     let unanswered = unanswered.map(|_| ExitCode::Target);
-    checks.chain(silent).chain(unanswered).chain(thresholds).chain(gates(run, asked)).fold(ExitCode::Ok, ExitCode::and)
+    // `assay compare` asks for nothing else than its comparison: one that says nothing has not passed.
+    let void = run.comparisons.iter().filter(|comparison| run.command == "compare" && !comparison.void.is_empty());
+    let void = void.map(|_| ExitCode::Target);
+    let all = checks.chain(silent).chain(unanswered).chain(thresholds).chain(gates(run, asked)).chain(void);
+    all.fold(ExitCode::Ok, ExitCode::and)
 }
 
-/// Whether checks were tried, and all of them ended on another one's failure.
+/// Whether there are checks, and not one of them could say anything: they ended on another one's failure, or something
+/// that they need is missing. Checks that do not concern this target at all lack nothing, and a skip that the profile
+/// expects or that `--require` forbids has an exit code of its own.
 pub(super) fn unjudged<'a>(mut checks: impl Iterator<Item = &'a CheckRecord> + Clone) -> bool {
     let judged = |check: &CheckRecord| !matches!(check.verdict, Verdict::Blocked | Verdict::NotApplicable);
-    let blocked = |check: &CheckRecord| matches!(check.reason, Some(SkipReason::BlockedBy(_)));
-    !checks.clone().any(judged) && checks.any(blocked)
+    if checks.clone().any(judged) {
+        return false;
+    }
+    let expected = checks.clone().any(|check| check.grade != Grade::Skip);
+    checks.any(|check| match &check.reason {
+        Some(SkipReason::BlockedBy(_)) => true,
+        Some(SkipReason::Needs(_) | SkipReason::IntrusiveOff | SkipReason::Budget(_)) => !expected,
+        Some(SkipReason::NotApplicable(why)) => !expected && why == NOTHING_TO_JUDGE_BY,
+        _ => false,
+    })
+}
+
+/// Why nothing was judged, the commonest reason first: `44 for want of login, 12 since issue-basic did not work`.
+pub(super) fn why_unjudged<'a>(checks: impl Iterator<Item = &'a CheckRecord>) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for check in checks {
+        let why = match &check.reason {
+            Some(SkipReason::Needs(what)) => format!("for want of {what}"),
+            Some(SkipReason::BlockedBy(id)) => format!("since {id} did not work"),
+            Some(SkipReason::NotApplicable(why)) if why == NOTHING_TO_JUDGE_BY => {
+                "since no verify way accepts a genuine token and refuses none".to_owned()
+            }
+            Some(SkipReason::Dialect) => "outside of the dialect".to_owned(),
+            Some(SkipReason::IntrusiveOff) => "for want of --intrusive".to_owned(),
+            Some(SkipReason::Budget(_)) => "for want of --budget thorough".to_owned(),
+            _ => "not applicable".to_owned(),
+        };
+        *counts.entry(why).or_default() += 1;
+    }
+    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let shown: Vec<String> = counts.iter().take(4).map(|(why, count)| format!("{count} {why}")).collect();
+    shown.join(", ")
 }
 
 /// One for each deployment that a gate stands before; nothing where the scenario gates on nothing.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::decode::decode;
-use super::diagnostic::{Diagnostics, Source};
+use super::diagnostic::{Diagnostic, Diagnostics, Source};
 use super::parse::{Node, parse, read};
 use super::threshold::Threshold;
 use super::types::{Scenario, Workload};
@@ -46,6 +46,13 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
 /// Reads a scenario from a text.
 pub fn from_source(source: Arc<Source>) -> Result<Loaded, Diagnostics> {
     let tree = parse(&source)?;
+    // The two kinds of files lie side by side: one problem that names the mistake, instead of one for each key.
+    if tree.get("operations").is_some() && tree.get("topologies").is_none() {
+        let place = tree.entry("operations").map_or_else(|| tree.place.clone(), |entry| entry.place.clone());
+        let problem = Diagnostic::new("expected a scenario, saw a profile").at(place).label("only a profile has this");
+        let hint = format!("assay check --target URL --profile {}", source.name);
+        return Err(Diagnostics::from(problem.hint(hint)));
+    }
     let scenario = decode(&tree)?;
     Ok(Loaded { scenario, source, tree })
 }

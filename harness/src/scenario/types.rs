@@ -159,7 +159,7 @@ fn everything() -> Vec<String> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Budget {
-    /// Ends within 90 s.
+    /// Typically 10 to 90 s, longer where the server is slow, ten minutes at most.
     #[default]
     Ci,
     /// Waits out whole lifetimes and takes large samples.

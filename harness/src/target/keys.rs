@@ -26,18 +26,28 @@ const MAX_KEY_BYTES: u64 = 1024 * 1024;
 impl Target {
     /// The signing key or HMAC secret, where the profile has one.
     pub fn signing_key(&self) -> Result<Option<KeyMaterial>, TargetError> {
+        self.material("keys.sign", self.profile.keys.sign.as_ref())
+    }
+
+    /// The key that signs refresh tokens, where the profile says that it is another one.
+    pub fn refresh_key(&self) -> Result<Option<KeyMaterial>, TargetError> {
+        self.material("keys.refresh", self.profile.keys.refresh.as_ref())
+    }
+
+    /// The bytes of a key that stands in the profile under this name.
+    fn material(&self, name: &str, key: Option<&SigningKey>) -> Result<Option<KeyMaterial>, TargetError> {
         let secret = |bytes: Vec<u8>| Some(KeyMaterial { bytes, secret: true });
         let from_environment = |text: &str| {
-            environment(text).map_err(|source| TargetError::Template { operation: "keys.sign".into(), source })
+            environment(text).map_err(|source| TargetError::Template { operation: name.to_owned(), source })
         };
-        match &self.profile.keys.sign {
+        match key {
             None => Ok(None),
             Some(SigningKey::Secret(text)) => Ok(secret(from_environment(text)?.into_bytes())),
             Some(SigningKey::SecretBase64(text)) => {
                 use base64::Engine as _;
                 let text = from_environment(text)?.trim().trim_end_matches('=').replace('-', "+").replace('_', "/");
                 let bytes = base64::engine::general_purpose::STANDARD_NO_PAD.decode(text).map_err(|why| {
-                    TargetError::Key(format!("keys.sign.secret-base64: expected base64, saw something else: {why}"))
+                    TargetError::Key(format!("{name}.secret-base64: expected base64, saw something else: {why}"))
                 })?;
                 Ok(secret(bytes))
             }

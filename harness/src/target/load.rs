@@ -106,7 +106,7 @@ fn anchor_paths(tree: &mut Node, folder: &Path) {
             _ => None,
         }
     }
-    for way in ["verify", "sign"] {
+    for way in ["verify", "sign", "refresh"] {
         if let Some(file) = member(tree, "keys").and_then(|k| member(k, way)).and_then(|k| member(k, "file")) {
             anchor(file, folder);
         }

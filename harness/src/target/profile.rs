@@ -280,6 +280,9 @@ pub struct Keys {
     /// The private key or HMAC secret: lets the harness forge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sign: Option<SigningKey>,
+    /// The key of refresh tokens, where another one signs them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<SigningKey>,
 }
 
 /// Where the public key is.

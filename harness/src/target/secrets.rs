@@ -36,10 +36,11 @@ impl Target {
             .into_iter()
             .flatten()
             .filter_map(|c| c.secret.as_deref());
-        let signing = match &self.profile.keys.sign {
-            Some(SigningKey::Secret(text) | SigningKey::SecretBase64(text)) => Some(text.as_str()),
-            _ => None,
-        };
+        let keys = [&self.profile.keys.sign, &self.profile.keys.refresh].into_iter().flatten();
+        let signing = keys.filter_map(|key| match key {
+            SigningKey::Secret(text) | SigningKey::SecretBase64(text) => Some(text.as_str()),
+            SigningKey::File(_) => None,
+        });
         users.chain(clients).chain(signing).filter_map(|text| environment(text).ok()).collect()
     }
 

@@ -29,6 +29,10 @@ pub(super) use exchange::asks_only;
 pub(super) use tell::merged;
 pub(super) use tokens::NEXT_SECOND;
 
+/// Why a check of tokens says nothing where no verify way can be judged by.
+pub const NOTHING_TO_JUDGE_BY: &str =
+    "no verify way accepts a genuine token and refuses none, so there is nothing to judge by";
+
 /// What a check lacks whose resource is open to everybody.
 const GUARDED: &str = "a resource that refuses a request without a token";
 
@@ -197,7 +201,7 @@ impl<'a> Probe<'a> {
             Ok(()) if self.outcome.observations.is_empty() => {
                 let why = match self.session.ways.iter().any(Way::usable) {
                     true => "the target offers nothing that this could be tried on",
-                    false => "no verify way accepts a genuine token and refuses none, so there is nothing to judge by",
+                    false => NOTHING_TO_JUDGE_BY,
                 };
                 let reason = SkipReason::NotApplicable(why.to_owned());
                 self.outcome.observations.push(Observation::skip(None, reason));

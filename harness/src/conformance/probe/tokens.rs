@@ -83,6 +83,11 @@ impl Probe<'_> {
         }
     }
 
+    /// How the last login that did not work was answered.
+    pub(in super::super) fn last_refusal(&self) -> &str {
+        &self.last_login
+    }
+
     /// Keeps what came out of every record.
     fn learn(&self, issued: &Issued) {
         for token in [&issued.access, &issued.refresh].into_iter().flatten() {
@@ -248,7 +253,7 @@ impl Probe<'_> {
         let mut genuine = self.fresh_refresh()?;
         let mut tried = 0;
         loop {
-            let forger = match Forger::new(self.session.target, &genuine) {
+            let forger = match Forger::of_refresh(self.session.target, &genuine) {
                 Ok(forger) => forger,
                 Err(Stop::Skip(_) | Stop::Inconclusive(_)) => return Ok(()),
                 Err(stop) => return Err(stop),

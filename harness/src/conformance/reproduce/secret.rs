@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::record::Care;
+
 /// How a request may write a text: the ways of `assay escape`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escape {
@@ -81,7 +83,7 @@ impl Secret {
 /// The secrets of a profile and the token under test.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    spelled: Vec<(String, Variable)>,
+    spelled: Vec<(String, Variable, Care)>,
 }
 
 /// A variable of the shell.
@@ -102,17 +104,19 @@ impl Variable {
 impl Secrets {
     /// Of these; the first ones win where two are the same.
     pub fn of(list: Vec<Secret>) -> Secrets {
-        let mut spelled: Vec<(String, Variable)> = Vec::new();
+        let mut spelled: Vec<(String, Variable, Care)> = Vec::new();
         for secret in list {
             for (number, (_, write, _)) in SPELLINGS.iter().enumerate() {
                 let text = write(&secret.value);
-                let known = spelled.iter().any(|(there, _)| *there == text);
+                let known = spelled.iter().any(|(there, ..)| *there == text);
                 let turned_over = number == SPELLINGS.len() - 1;
                 if text.len() < SHORTEST || known || turned_over && matches!(secret.from, From::Forged(_)) {
                     continue;
                 }
                 let variable = Variable { secret: secret.name.clone(), from: secret.from.clone(), spelling: number };
-                spelled.push((text, variable));
+                // A token is what it is; a password may be a word that the request says for itself.
+                let care = if matches!(secret.from, From::Told(_)) { Care::of(&secret.value) } else { Care::Anywhere };
+                spelled.push((text, variable, care));
             }
         }
         Secrets { spelled }
@@ -120,9 +124,9 @@ impl Secrets {
 
     /// The first secret in a text, the longest of those that begin there.
     pub fn first_in(&self, text: &str) -> Option<(Range<usize>, &Variable)> {
-        let hits = self.spelled.iter().filter_map(|(spelled, variable)| {
-            let at = text.find(spelled.as_str())?;
-            Some((at..at + spelled.len(), variable))
+        let hits = self.spelled.iter().filter_map(|(spelled, variable, care)| {
+            let mut hits = text.match_indices(spelled.as_str()).map(|(at, hit)| at..at + hit.len());
+            Some((hits.find(|range| care.stands(text, range.clone()))?, variable))
         });
         hits.min_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)))
     }
@@ -130,7 +134,7 @@ impl Secrets {
     /// The text with every spelling of the token replaced.
     pub fn without_token(&self, text: &str, stand_in: &str) -> String {
         let mut out = text.to_owned();
-        for (spelled, _) in self.spelled.iter().filter(|(_, variable)| variable.secret == TOKEN) {
+        for (spelled, ..) in self.spelled.iter().filter(|(_, variable, _)| variable.secret == TOKEN) {
             out = out.replace(spelled.as_str(), stand_in);
         }
         out
@@ -163,13 +167,15 @@ impl Found {
             match &variable.from {
                 From::Forged(part) => {
                     let pipe = if spelled.is_empty() { String::new() } else { format!(" | {spelled}") };
-                    made.push_str(&format!("{name}=$({}{pipe})\n", forge(part)));
+                    // A token that could not be made must not be sent as an empty one. A pipe ends well whatever began it.
+                    let there = if pipe.is_empty() { String::new() } else { format!(" && [ -n \"${name}\" ]") };
+                    made.push_str(&format!("{name}=$({}{pipe}){there} &&\n", forge(part)));
                     told.extend(more.iter().map(|(name, about)| (name.as_str(), about.as_str())));
                 }
                 From::Told(about) => {
                     told.insert(&variable.secret, about);
                     if !spelled.is_empty() {
-                        made.push_str(&format!("{name}=$(printf %s \"${}\" | {spelled})\n", variable.secret));
+                        made.push_str(&format!("{name}=$(printf %s \"${}\" | {spelled}) &&\n", variable.secret));
                     }
                 }
             }

@@ -193,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_is_a_word_is_a_variable_only_where_it_is_the_value() {
+        let request = http::Request::post("/login")
+            .header("if-none-match", "*")
+            .body(Bytes::from_static(br#"{"alg":"none-such","password":"none"}"#))
+            .unwrap();
+        let line = curl(&request, "http://h", &secrets("unused-token", "none")).unwrap().text;
+        assert!(line.contains("-H 'if-none-match: *'"), "{line}");
+        assert!(line.contains(r#"'{"alg":"none-such","password":"'"$PASSWORD"'"}'"#), "{line}");
+    }
+
+    #[test]
     fn what_no_shell_can_say_has_no_line() {
         assert!(curl(&post("/x", "a\0b"), "http://h", &Secrets::default()).is_none());
     }

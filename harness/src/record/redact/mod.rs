@@ -1,5 +1,6 @@
 //! What may be written down? Everything but passwords, keys and signatures.
 
+mod care;
 mod reading;
 mod shape;
 mod signature;
@@ -11,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::care::Care;
 use self::reading::{Atom, readings};
 use self::shape::jwt_like;
 use self::signature::{Known, Signatures};
@@ -42,6 +44,8 @@ struct Secret {
     /// In lower case: a server that echoes a password may change its case, and some checks do.
     spelling: String,
     label: String,
+    /// Where it is taken for the secret.
+    care: Care,
 }
 
 /// Bytes of a text that are not shown, and what stands for them.
@@ -169,7 +173,8 @@ impl Secret {
             true => format!("<token {}>", fingerprint(secret)),
             false => REDACTED.to_owned(),
         };
-        let one = |text: String| Secret { spelling: text.to_ascii_lowercase(), label: label.clone() };
+        let care = Care::of(secret);
+        let one = |text: String| Secret { spelling: text.to_ascii_lowercase(), label: label.clone(), care };
         spellings(secret).into_iter().map(one).collect()
     }
 }
@@ -211,7 +216,8 @@ fn spelled<'s>(reading: &[Atom], secrets: impl Iterator<Item = &'s Secret>) -> V
     }
     let mut found = Vec::new();
     for secret in secrets.filter(|secret| !secret.spelling.is_empty()) {
-        for (at, hit) in lower.match_indices(&secret.spelling) {
+        let hits = lower.match_indices(&secret.spelling);
+        for (at, hit) in hits.filter(|(at, hit)| secret.care.stands(&lower, *at..at + hit.len())) {
             let bytes = reading[atoms[at]].at..reading[atoms[at + hit.len() - 1]].end;
             found.push(Hidden { bytes, label: secret.label.clone() });
         }
@@ -343,6 +349,24 @@ mod tests {
         hidden(secret, &format!("expected nothing, saw {secret:?}"));
         hidden("correct-horse-9", "CORRECT-HORSE-9 is wrong");
         hidden("ß-Straße-9", "ÄÖÜ ß-sTRAßE-9");
+    }
+
+    #[test]
+    fn a_password_that_is_a_word_is_hidden_as_a_value_and_not_in_what_is_said() {
+        hidden("none", r#"{"username":"alice","password":"none"}"#);
+        hidden("none", "username=alice&password=none");
+        hidden("none", "the server said `none`");
+        hidden("wrong", "password: wrong\n");
+        hidden("a1b2", "the password a1b2 is too short");
+        let shown = |secret: &str, text: &str| {
+            let mut redactor = Redactor::new(false);
+            redactor.learn(secret);
+            assert_eq!(redactor.text(text), text);
+        };
+        shown("none", "GET / HTTP/1.1\r\nif-none-match: *\r\nx: sig-alg-none");
+        shown("wrong", "it takes as long as one with a wrong password");
+        shown("host", "GET / HTTP/1.1\r\nhost: 127.0.0.1");
+        shown("password", r#"{"password":1}&password=1"#);
     }
 
     #[test]

@@ -35,6 +35,50 @@ pub const SHAPES: &[(&str, Shape)] = &[
     ("code", code),
 ];
 
+/// Servers whose logout no document names: one has no effect, one takes the refresh token as a bearer token.
+pub const LOGOUTS: &[(&str, Shape)] = &[("idle", idle_logout), ("by-refresh", logout_by_refresh)];
+
+fn tokens_in_json(keeper: &Keeper, asked: &Asked) -> Said {
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/login") => match Keeper::password(asked.json("username"), asked.json("password")) {
+            Ok(user) => {
+                let (access, refresh) = keeper.issue(&user);
+                says(200, json!({"access": access, "refresh": refresh}))
+            }
+            Err(true) => unauthorised(),
+            Err(false) => says(400, json!({"error": "username and password are required"})),
+        },
+        // As tutorials have it: POST /token renews.
+        ("POST", "/token") => match keeper.rotate(asked.json("token").as_deref(), None) {
+            Some((access, refresh)) => says(200, json!({"access": access, "refresh": refresh})),
+            None => unauthorised(),
+        },
+        ("GET", "/me") => bearer_me(keeper, asked),
+        ("GET", "/login" | "/token" | "/logout") => not_this_method(),
+        _ => nothing_here(),
+    }
+}
+
+fn idle_logout(keeper: &Keeper, asked: &Asked) -> Said {
+    if !asked.is("POST", "/logout") {
+        return tokens_in_json(keeper, asked);
+    }
+    match keeper.user_of(asked.after("bearer")) {
+        Some(_) => says(200, json!({"bye": true})),
+        None => unauthorised(),
+    }
+}
+
+fn logout_by_refresh(keeper: &Keeper, asked: &Asked) -> Said {
+    if !asked.is("DELETE", "/logout") {
+        return tokens_in_json(keeper, asked);
+    }
+    match keeper.end(asked.after("bearer")) {
+        Some(()) => says(200, json!({"bye": true})),
+        None => unauthorised(),
+    }
+}
+
 fn nothing_here() -> Said {
     says(404, json!({"error": "no such page"}))
 }

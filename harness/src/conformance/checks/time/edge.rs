@@ -321,7 +321,7 @@ fn at_refresh(p: &mut Probe<'_>, first: &Way, base: &Bounds) -> Result<(), Stop>
         return Ok(());
     }
     let genuine = p.fresh_refresh()?;
-    let forger = Forger::new(p.target(), &genuine)?;
+    let forger = Forger::of_refresh(p.target(), &genuine)?;
     let ended = |ago: f64| {
         // The table of refresh tokens knows the genuine jti only.
         let exp = (clock::unix() - ago).floor() as i64;

@@ -29,7 +29,7 @@ pub(super) const REFRESH_EXP: Check = Check {
 fn refresh_exp(p: &mut Probe<'_>) -> Result<(), Stop> {
     let genuine = p.fresh_refresh()?;
     if p.has(Need::SigningKey) {
-        match Forger::new(p.target(), &genuine) {
+        match Forger::of_refresh(p.target(), &genuine) {
             Ok(forger) => {
                 if forged(p, &forger)? {
                     return Ok(());

@@ -8,7 +8,7 @@ use super::super::material::genuine;
 use super::super::revoke::takes_refresh;
 use super::NEEDS;
 use crate::conformance::descriptor::{Check, Isolation, Levels, Need, cost};
-use crate::conformance::forger::{Forger, fresh_id};
+use crate::conformance::forger::{Forger, decode, fresh_id};
 use crate::conformance::probe::{Control, Expect, Stop};
 use crate::conformance::session::Way;
 
@@ -29,7 +29,7 @@ pub(super) const JTI: Check = Check {
     remedy: "require a string of reasonable length where tokens are known by their `jti`",
     run: |probe| {
         let refresh = probe.fresh_refresh()?;
-        let forger = Forger::new(probe.target(), &refresh)?;
+        let forger = Forger::of_refresh(probe.target(), &refresh)?;
         if forger.claim("jti").is_none() {
             return Err(Stop::not_applicable("refresh tokens have no `jti`"));
         }
@@ -172,6 +172,16 @@ pub(super) const SCOPE: Check = Check {
     },
 };
 
+/// The claim by which two genuine tokens of one login say of what kind they are, and what the access token says.
+fn told_apart(access: &str, refresh: &str) -> Option<(String, Value)> {
+    let (own, other) = (decode(access)?.1, decode(refresh)?.1);
+    ["token_type", "type", "typ", "token_use"].into_iter().find_map(|name| {
+        let value = own.get(name).filter(|value| value.is_string())?;
+        let theirs = other.get(name).filter(|value| value.is_string())?;
+        (value != theirs).then(|| (name.to_owned(), value.clone()))
+    })
+}
+
 pub(super) const TOKEN_TYPE: Check = Check {
     id: "type-token-type",
     group: "TYPE",
@@ -204,12 +214,19 @@ pub(super) const TOKEN_TYPE: Check = Check {
         let _ = genuine(probe)?;
         let tokens = &probe.profile().tokens;
         let claim = tokens.access.type_claim.iter().next().map(|(name, own)| (name.clone(), own.clone()));
+        let claim = match claim {
+            Some(said) => Some(said),
+            None => {
+                let issued = probe.pooled()?;
+                issued.access.zip(issued.refresh).and_then(|(access, refresh)| told_apart(&access, &refresh))
+            }
+        };
         let typ = |header: &BTreeMap<String, Value>| header.get("typ").cloned();
         let (own_typ, other_typ) = (typ(&tokens.access.header), typ(&tokens.refresh.header));
         let by_header = own_typ.filter(|own| other_typ.as_ref().is_some_and(|other| other != own));
         if claim.is_none() && by_header.is_none() {
             return Err(Stop::not_applicable(
-                "the profile names no claim and no `typ` that tells kinds of tokens apart",
+                "neither the profile nor the genuine tokens name a claim or a `typ` that tells kinds of tokens apart",
             ));
         }
         let forger = probe.forger()?;
