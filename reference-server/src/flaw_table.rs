@@ -117,6 +117,8 @@ flaws! {
 
     // Refreshing.
     CopyIat "copy-iat" "a new token carries the old one's iat" needs [] kills ["refresh-basic"] also [];
+    AnyClient "any-client" "any secret proves a client" needs ["dialect=oauth"] kills ["issue-client-auth" "verify-auth"] also [];
+    OpenIntrospection "open-introspection" "introspection answers anybody" needs ["dialect=oauth"] kills ["verify-auth"] also [];
     UnboundRefresh "unbound-rt" "a refresh token serves every client" needs ["dialect=oauth"] kills ["claim-client-binding"] also [];
     UnverifiedRefresh "unverified-refresh" "the refresh endpoint reads a token without verifying it" needs [] kills ["sig-tamper" "sig-wrong-key" "sig-alg-none" "sig-alg-odd" "sig-empty-key" "sig-embedded-jwk" "sig-embedded-x5c" "sig-kid-inject" "sig-kid-type"] also ["*"];
     LaxRefresh "lax-refresh" "the refresh endpoint looks neither at crit nor at an exp that is missing, no number or before 1970" needs [] kills ["sig-crit" "time-exp-missing" "time-exp-falsy" "time-exp-extreme" "type-exp-string" "type-exp-other"] also ["type-nbf-iat"];

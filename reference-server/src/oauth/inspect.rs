@@ -70,6 +70,7 @@ pub(super) async fn introspect(Shared(state): Server, request: Request) -> Respo
         Err(response) => return *response,
     };
     match client(&state, &headers, &fields) {
+        _ if state.has(crate::flaws::FlawId::OpenIntrospection) => {}
         Ok(client) if client.is_confidential() => {}
         // An id alone proves nothing, and the answer is not for everybody.
         Ok(_) => return no_client(&state, NoClient::Invalid),

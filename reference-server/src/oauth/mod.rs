@@ -50,7 +50,9 @@ async fn form(state: &State, request: Request) -> Result<(HeaderMap, Fields<'sta
 
 /// The client that sends the request, or the refusal.
 fn client<'s>(state: &'s State, headers: &HeaderMap, fields: &Fields<'_>) -> Result<&'s Client, Box<Response>> {
-    let client = state.clients.sender(headers, fields).map_err(|why| Box::new(error::no_client(state, why)))?;
+    let any_secret = state.has(crate::flaws::FlawId::AnyClient);
+    let client =
+        state.clients.sender(headers, fields, any_secret).map_err(|why| Box::new(error::no_client(state, why)))?;
     state.admit("client", &client.id).map_err(|why| Box::new(error::denied(state, why)))?;
     Ok(client)
 }

@@ -4,6 +4,7 @@ pub mod bearer;
 pub mod bearer_identity;
 pub mod claim;
 pub mod claim_rights;
+pub mod clients;
 pub mod issue;
 pub mod issue_refusal;
 pub mod issue_replies;
