@@ -219,7 +219,7 @@ fn a_logout_that_no_document_names_is_told_with_what_it_does() {
     let (_, profile, told) = found("by-refresh", |_| {});
     assert!(told.contains("DELETE /logout: 200 {\"bye\":true}; what is revoked is refused from then on"), "{told}");
     let accepts = profile.operations["revoke"].accepts.as_deref();
-    assert_eq!(accepts, Some(&[assay::target::TokenUse::Refresh][..]), "{told}");
+    assert_eq!(accepts, Some(&[target::TokenUse::Refresh][..]), "{told}");
 }
 
 #[test]
