@@ -132,7 +132,9 @@ fn a_login_that_brings_less_than_the_requests_send_is_one_doubt() {
     let mut profile = recipe("cookies", &folder);
     let issue = profile.operations.get_mut("issue").expect("a login");
     issue.returns.insert("csrf".into(), "cookie:csrf_of_another_setting".into());
-    for (id, verdict, seen) in verdicts(profile, &server) {
+    // What needs an operation that the profile does not have is skipped as ever.
+    let tried = verdicts(profile, &server).into_iter().filter(|(_, verdict, _)| *verdict != Verdict::Blocked);
+    for (id, verdict, seen) in tried {
         assert_eq!(verdict, Verdict::Inconclusive, "{id}: {seen}");
         assert!(seen.contains("the login brings no cookie csrf_of_another_setting (`csrf`)"), "{id}: {seen}");
     }
@@ -226,7 +228,7 @@ fn a_logout_that_no_document_names_is_told_with_what_it_does() {
     let (_, profile, told) = found("by-refresh", |_| {});
     assert!(told.contains("DELETE /logout: 200 {\"bye\":true}; what is revoked is refused from then on"), "{told}");
     let accepts = profile.operations["revoke"].accepts.as_deref();
-    assert_eq!(accepts, Some(&[assay::target::TokenUse::Refresh][..]), "{told}");
+    assert_eq!(accepts, Some(&[target::TokenUse::Refresh][..]), "{told}");
 }
 
 #[test]

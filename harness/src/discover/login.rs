@@ -146,12 +146,17 @@ struct Tried {
     lines: Vec<String>,
     /// How much each refusal looks like that of a login that was understood; the least comes first.
     ranks: HashMap<String, u8>,
+    /// What the place that is tried answered to a login without any field.
+    empty: Option<Reply>,
     count: usize,
 }
 
 impl Tried {
     /// Notes how a login was refused.
     fn refused(&mut self, line: String, reply: Option<&Reply>) {
+        // What says the same to an empty login has not looked at the password: a refresh, say.
+        let blind = reply.zip(self.empty.as_ref()).is_some_and(|(a, b)| a.status == b.status && a.body == b.body);
+        let called = ["login", "signin", "session", "authenticate"].iter().any(|word| line.contains(word));
         let rank = match reply.map(|reply| reply.status) {
             Some(401) => 0,
             // RFC 6749 section 5.2 refuses a wrong password with 400.
@@ -162,7 +167,7 @@ impl Tried {
             Some(_) => 4,
             None => 5,
         };
-        self.ranks.insert(line.clone(), rank);
+        self.ranks.insert(line.clone(), 4 * rank + 2 * u8::from(blind) + u8::from(!called));
         self.lines.push(line);
     }
 
@@ -342,7 +347,8 @@ fn post(path: &str, body: BodyKind, fields: IndexMap<String, Value>, auth: Optio
 /// Tries everything that a login at this path may want.
 fn at(scout: &mut Scout<'_>, path: &str, tried: &mut Tried) -> Result<Option<Login>, DiscoverError> {
     scout.need_user()?;
-    let hints = scout.raw("POST", path, Some("{}")).map(|reply| hints(&reply)).unwrap_or_default();
+    tried.empty = scout.raw("POST", path, Some("{}")).ok();
+    let hints = tried.empty.as_ref().map(hints).unwrap_or_default();
     let mut shapes = Vec::new();
     if hints.oauth {
         scout.target.profile.dialect = Dialect::Oauth;
@@ -499,13 +505,14 @@ mod tests {
     #[test]
     fn the_answer_of_the_real_login_is_named_first() {
         let reply = |status: u16| Reply { status, ..Reply::default() };
-        let mut tried = Tried::default();
+        let mut tried = Tried { empty: Some(reply(401)), ..Tried::default() };
         for n in 0..20 {
-            tried.refused(format!("  POST /other/{n}: 400"), Some(&reply(400)));
+            tried.refused(format!("  POST /token/{n}: 401"), Some(&reply(401)));
         }
+        tried.empty = Some(reply(400));
         tried.refused("  POST /login: 401".to_owned(), Some(&reply(401)));
         let said = tried.failure("").to_string();
-        assert!(said.starts_with("no login worked:\n  POST /login: 401\n  POST /other/0"), "{said}");
+        assert!(said.starts_with("no login worked:\n  POST /login: 401\n  POST /token/0"), "{said}");
     }
 
     #[test]
