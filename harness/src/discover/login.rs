@@ -156,7 +156,8 @@ impl Tried {
     fn refused(&mut self, line: String, reply: Option<&Reply>) {
         // What says the same to an empty login has not looked at the password: a refresh, say.
         let blind = reply.zip(self.empty.as_ref()).is_some_and(|(a, b)| a.status == b.status && a.body == b.body);
-        let called = ["login", "signin", "session", "authenticate"].iter().any(|word| line.contains(word));
+        let place = line.split(" (").next().unwrap_or_default();
+        let called = ["login", "signin", "session", "authenticate"].iter().any(|word| place.contains(word));
         let rank = match reply.map(|reply| reply.status) {
             Some(401) => 0,
             // RFC 6749 section 5.2 refuses a wrong password with 400.
