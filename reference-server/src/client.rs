@@ -63,6 +63,15 @@ fn hashed(secret: &str) -> [u8; 32] {
     hash
 }
 
+/// What a careless server does not look at.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes {
+    /// Any secret proves a client.
+    pub(crate) any_secret: bool,
+    /// Who names no client is the first one.
+    pub(crate) nobody: bool,
+}
+
 impl Clients {
     /// Takes the configuration over; the message says what is wrong with it.
     pub(crate) fn new(configured: &[ClientConfig]) -> Result<Self, String> {
@@ -98,12 +107,11 @@ impl Clients {
     }
 
     /// The client that sends the request: by HTTP Basic, by fields of the form, or by its mere id where it is public.
-    /// `any_secret`: a mistake that looks at no secret.
     pub(crate) fn sender(
         &self,
         headers: &HeaderMap,
         fields: &Fields<'_>,
-        any_secret: bool,
+        mistakes: &Mistakes,
     ) -> Result<&Client, NoClient> {
         let basic = basic(headers)?;
         // A parameter without a value is one that was left out (RFC 6749 section 3.2).
@@ -114,14 +122,14 @@ impl Clients {
             (Some((id, _)), Some(form), None) if id != form => return Err(NoClient::Malformed),
             (Some((id, secret)), _, None) => (id, Some(secret)),
             (None, Some(id), secret) => (id, secret),
-            (None, None, _) => return Err(NoClient::Invalid),
+            (None, None, _) => return self.0.first().filter(|_| mistakes.nobody).ok_or(NoClient::Invalid),
         };
         let client = self.named(&id).ok_or(NoClient::Invalid)?;
         let proven = match (&client.secret, &secret) {
             (None, None) => true,
             // An empty secret is what a library sends for a client without one.
             (None, Some(given)) => given.is_empty(),
-            (Some(_), Some(_)) if any_secret => true,
+            (Some(_), Some(_)) if mistakes.any_secret => true,
             (Some(kept), Some(given)) => kept.ct_eq(&hashed(given)).into(),
             (Some(_), None) => false,
         };

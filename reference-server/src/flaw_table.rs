@@ -118,6 +118,8 @@ flaws! {
     // Refreshing.
     CopyIat "copy-iat" "a new token carries the old one's iat" needs [] kills ["refresh-basic"] also [];
     AnyClient "any-client" "any secret proves a client" needs ["dialect=oauth"] kills ["issue-client-auth" "verify-auth"] also [];
+    AnyClientRefresh "any-client-refresh" "any secret proves a client that refreshes" needs ["dialect=oauth"] kills ["issue-client-auth"] also [];
+    NamelessClient "nameless-client" "who names no client is the first one" needs ["dialect=oauth"] kills ["issue-client-auth" "verify-auth" "claim-client-binding"] also [];
     OpenIntrospection "open-introspection" "introspection answers anybody" needs ["dialect=oauth"] kills ["verify-auth"] also [];
     UnboundRefresh "unbound-rt" "a refresh token serves every client" needs ["dialect=oauth"] kills ["claim-client-binding"] also [];
     UnverifiedRefresh "unverified-refresh" "the refresh endpoint reads a token without verifying it" needs [] kills ["sig-tamper" "sig-wrong-key" "sig-alg-none" "sig-alg-odd" "sig-empty-key" "sig-embedded-jwk" "sig-embedded-x5c" "sig-kid-inject" "sig-kid-type"] also ["*"];

@@ -26,7 +26,7 @@ const FAMILIES: &[&[Check]] = &[
     checks::revoke::CHECKS,
     checks::revoke_reach::CHECKS,
     checks::verify::CHECKS,
-    checks::bearer_identity::VERIFY,
+    checks::verify_fuzz::CHECKS,
     checks::clients::VERIFY,
     checks::bearer::CHECKS,
     checks::bearer_identity::CHECKS,

@@ -40,7 +40,7 @@ pub use forger::{Forger, decode, fresh_id};
 pub use known::{Deviation, Deviations, Listed};
 pub use outcome::{EVIDENCE_LIMIT, Observation, Outcome, conclude, grade_rank};
 pub use page::page;
-pub use probe::{Control, Expect, NOTHING_TO_JUDGE_BY, Probe, Stop};
+pub use probe::{Control, Expect, Probe, Stop};
 pub use reproduce::Escape;
 pub use select::Selection;
 pub use session::{FRESH_S, PATIENCE, Presented, Session, Way};

@@ -192,18 +192,25 @@ impl<'a> Controls<'a> {
             controls
                 .left_out
                 .push("logins at the same instant: the load has none, and theirs would slow it".to_owned());
-            controls.opened = Some(controls.open(OPENED_TURNS)?);
+            let (opened, ended) = controls.open(OPENED_TURNS);
+            controls.left_out.extend(ended.map(|why| format!("more than {} sessions: {why}", opened.len())));
+            controls.opened = Some(opened);
         }
         Ok(controls)
     }
 
-    /// Sessions for so many turns.
-    fn open(&self, turns: usize) -> Result<VecDeque<Held>, String> {
+    /// Sessions for so many turns, or as many as are given, and why there are no more.
+    fn open(&self, turns: usize) -> (VecDeque<Held>, Option<String>) {
         let mut callers = Callers::new(self.target, self.tls);
-        let crowd = CROWD.into_iter().cycle().take(turns * CROWD.len()).map(|user| user.min(self.users.len() - 1));
-        crowd
-            .map(|user| Ok(Held { user, issued: logged_in(self.target, &mut callers, &self.users[user].vars)? }))
-            .collect()
+        let mut opened = VecDeque::with_capacity(turns * CROWD.len());
+        for user in CROWD.into_iter().cycle().take(turns * CROWD.len()) {
+            let user = user.min(self.users.len() - 1);
+            match logged_in(self.target, &mut callers, &self.users[user].vars) {
+                Ok(issued) => opened.push_back(Held { user, issued }),
+                Err(why) => return (opened, Some(why)),
+            }
+        }
+        (opened, None)
     }
 
     /// The subject of the load's own user, and whom the resource names for him.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::conformance::NOTHING_TO_JUDGE_BY;
 use crate::record::{
     Answer, CheckRecord, ComparisonRecord, ExitCode, Grade, Run, SkipReason, ThresholdOutcome, Verdict,
 };
@@ -45,7 +44,6 @@ pub(super) fn unjudged<'a>(mut checks: impl Iterator<Item = &'a CheckRecord> + C
     checks.any(|check| match &check.reason {
         Some(SkipReason::BlockedBy(_)) => true,
         Some(SkipReason::Needs(_) | SkipReason::IntrusiveOff | SkipReason::Budget(_)) => !expected,
-        Some(SkipReason::NotApplicable(why)) => !expected && why == NOTHING_TO_JUDGE_BY,
         _ => false,
     })
 }
@@ -57,9 +55,6 @@ pub(super) fn why_unjudged<'a>(checks: impl Iterator<Item = &'a CheckRecord>) ->
         let why = match &check.reason {
             Some(SkipReason::Needs(what)) => format!("for want of {what}"),
             Some(SkipReason::BlockedBy(id)) => format!("since {id} did not work"),
-            Some(SkipReason::NotApplicable(why)) if why == NOTHING_TO_JUDGE_BY => {
-                "since no verify way accepts a genuine token and refuses none".to_owned()
-            }
             Some(SkipReason::Dialect) => "outside of the dialect".to_owned(),
             Some(SkipReason::IntrusiveOff) => "for want of --intrusive".to_owned(),
             Some(SkipReason::Budget(_)) => "for want of --budget thorough".to_owned(),

@@ -14,14 +14,15 @@ use axum::routing::{get, post};
 use http::HeaderMap;
 
 use crate::body::Fields;
-use crate::client::Client;
+use crate::client::{Client, Mistakes};
+use crate::flaws::FlawId as F;
 use crate::intake;
 use crate::state::State;
 use error::{Code, refused};
 
 pub(crate) fn routes(state: &State) -> Router<Arc<State>> {
     let mut token = post(token::token);
-    if state.has(crate::flaws::FlawId::GetLogin) {
+    if state.has(F::GetLogin) {
         token = token.get(token::token_by_query);
     }
     Router::new()
@@ -50,9 +51,13 @@ async fn form(state: &State, request: Request) -> Result<(HeaderMap, Fields<'sta
 
 /// The client that sends the request, or the refusal.
 fn client<'s>(state: &'s State, headers: &HeaderMap, fields: &Fields<'_>) -> Result<&'s Client, Box<Response>> {
-    let any_secret = state.has(crate::flaws::FlawId::AnyClient);
-    let client =
-        state.clients.sender(headers, fields, any_secret).map_err(|why| Box::new(error::no_client(state, why)))?;
+    let refreshes = fields.text("grant_type") == Some("refresh_token");
+    let mistakes = Mistakes {
+        any_secret: state.has(F::AnyClient) || refreshes && state.has(F::AnyClientRefresh),
+        nobody: state.has(F::NamelessClient),
+    };
+    let sender = state.clients.sender(headers, fields, &mistakes);
+    let client = sender.map_err(|why| Box::new(error::no_client(state, why)))?;
     state.admit("client", &client.id).map_err(|why| Box::new(error::denied(state, why)))?;
     Ok(client)
 }

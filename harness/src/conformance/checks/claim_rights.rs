@@ -111,7 +111,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::User,
         cost: cost(4, 1),
         intrusive: false,
-        flaws: &["unbound-rt"],
+        flaws: &["unbound-rt", "nameless-client"],
         sends: "a login by the first client, its refresh token with the second client's credentials, then with the first one's; and another one without any client",
         why: "else a token stolen from one client is refreshed by any other, with that one's rights",
         remedy: "store the client beside the refresh token, and compare; answer 400 `invalid_grant`",

@@ -28,5 +28,6 @@ pub mod time;
 pub mod time_spread;
 pub mod types;
 pub mod verify;
+pub mod verify_fuzz;
 
 pub(super) use logs::named_logs;

@@ -12,6 +12,8 @@ use crate::conformance::session::{Presented, Way};
 use crate::jose::base64url;
 use crate::record::Level;
 
+use super::refresh::second_vars;
+
 /// The family.
 pub const CHECKS: &[Check] = &[
     Check {
@@ -47,6 +49,23 @@ pub const CHECKS: &[Check] = &[
         why: "a gateway that asks one way and an application that asks another will disagree on who is logged in",
         remedy: "verify in one place with one configuration; a way that looks no user up on purpose says `looks_up_user: false` in the profile; any other declared difference belongs under `known` (`verify-agreement/CHECK`)",
         run: agreement,
+    },
+    Check {
+        id: "verify-user-state",
+        group: "VERIFY",
+        requirement: "the token of a disabled user is refused by every verify way",
+        sources: &["jazzband/djangorestframework-simplejwt#193", "ASVS 7.4.2"],
+        levels: Levels::issuing(Level::Should),
+        needs: &[Need::VerifyWay, Need::Issue, Need::SecondUser, Need::DisableUser],
+        variants: &["*"],
+        isolation: Isolation::Exclusive,
+        cost: cost(6, 1),
+        intrusive: false,
+        flaws: &["stale-user-verify"],
+        sends: "a login of the second user, the admin hook that disables that user, and the token to every verify way",
+        why: "a service that asks the verify endpoint goes on serving who was dismissed",
+        remedy: "look the user up where tokens are verified for others",
+        run: user_state,
     },
 ];
 
@@ -238,6 +257,35 @@ fn compare(ledger: &[Presented], judges: &Judges<'_>) -> (usize, BTreeMap<String
         }
     }
     (compared, differences)
+}
+
+fn user_state(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if !p.target().has_hook("enable_user") {
+        return Err(Stop::not_applicable("the profile has no hook `enable_user`, so the user would stay disabled"));
+    }
+    let vars = second_vars(p)?;
+    let token = p.login_with(&vars)?.access.ok_or_else(|| Stop::blocked_by("issue-basic"))?;
+    let ways: Vec<Way> = p.ways().into_iter().filter(Way::usable).collect();
+    let mut good = Vec::new();
+    for way in ways {
+        if p.present(&way, &token)?.accepted() {
+            good.push(way);
+        } else {
+            let text = format!("`{}` refuses the second user's token from the start", way.name);
+            p.inconclusive(Some(&way.name), "controls-refused", text);
+        }
+    }
+    let seen = p.changed("disable_user", &vars, |p| {
+        good.iter().map(|way| Ok((way.name.clone(), p.present(way, &token)?))).collect::<Result<Vec<_>, Stop>>()
+    })?;
+    for (name, answer) in seen {
+        p.judge_refusal(Some(&name), "a disabled user's token refused", &answer);
+        p.transient();
+        if p.target().looks_up_user(&format!("verify.{name}")) == Some(false) {
+            p.at_most(Level::Info);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

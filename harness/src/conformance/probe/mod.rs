@@ -29,9 +29,8 @@ pub(super) use exchange::asks_only;
 pub(super) use tell::merged;
 pub(super) use tokens::NEXT_SECOND;
 
-/// Why a check of tokens says nothing where no verify way can be judged by.
-pub const NOTHING_TO_JUDGE_BY: &str =
-    "no verify way accepts a genuine token and refuses none, so there is nothing to judge by";
+/// What a check of tokens lacks where no verify way can be judged by.
+const JUDGE: &str = "a verify way that accepts a genuine token and refuses a request without one";
 
 /// What a check lacks whose resource is open to everybody.
 const GUARDED: &str = "a resource that refuses a request without a token";
@@ -199,11 +198,10 @@ impl<'a> Probe<'a> {
         self.outcome.observations = self.all_found();
         match ended {
             Ok(()) if self.outcome.observations.is_empty() => {
-                let why = match self.session.ways.iter().any(Way::usable) {
-                    true => "the target offers nothing that this could be tried on",
-                    false => NOTHING_TO_JUDGE_BY,
+                let reason = match self.session.ways.iter().any(Way::usable) {
+                    true => SkipReason::NotApplicable("the target offers nothing that this could be tried on".into()),
+                    false => SkipReason::Needs(JUDGE.into()),
                 };
-                let reason = SkipReason::NotApplicable(why.to_owned());
                 self.outcome.observations.push(Observation::skip(None, reason));
             }
             Ok(()) | Err(Stop::Captured(_)) => {}

@@ -71,25 +71,10 @@ fn full_speed_says_who_was_the_bottleneck() {
         "arrival": {"open": {"rate": "10/s"}}, "mix": {"access": 1}, "tokens": {"sessions": 2}, "connections": 4,
     }));
     let mut population = rig.prepare(&workload);
-    let drive = Drive {
-        target: &rig.target,
-        workload: &workload,
-        topology: "bare",
-        tls: &TlsOptions::default(),
-        seed: Some(7),
-        duration: Some(Duration::from_millis(500)),
-        warmup: Some(Duration::ZERO),
-        rate: None,
-        full_speed: true,
-        control: None,
-        cpus: None,
-        own_cpus: false,
-        neighbours: &[],
-        redactor: &Redactor::new(false),
-        on_progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-    };
-    let driven = drive_and_check(&drive, &mut population);
+    let driven = rig.with(&workload, |d| {
+        let (duration, warmup) = (Some(Duration::from_millis(500)), Some(Duration::ZERO));
+        drive_and_check(&Drive { seed: Some(7), duration, warmup, full_speed: true, ..*d }, &mut population)
+    });
     assert!(driven.record.certificate.bottleneck.is_some());
     assert!(driven.record.accounting.completed > 10 && !driven.record.open, "{:?}", driven.record.accounting);
 }
