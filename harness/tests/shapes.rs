@@ -13,7 +13,7 @@ use assay::record::{Redactor, Verdict};
 use assay::scenario::{Conformance, Source};
 use assay::target::{self, Profile, Target, User, parse_profile};
 use examples::{as_profile, page};
-use shapes::{LOGOUTS, SHAPES, Server, serve, two_csrf_of_any_kind};
+use shapes::{FOUND, SHAPES, Server, serve, two_csrf_of_any_kind};
 
 /// What every one of these servers does rightly, however it is spoken to.
 const CHECKS: &[&str] = &[
@@ -163,7 +163,7 @@ fn wanted(server: &Server) -> Wanted {
 
 /// What discovery wrote for a shape, and what it told.
 fn found(name: &str, hints: impl FnOnce(&mut Wanted)) -> (Server, Profile, String) {
-    let (_, shape) = SHAPES.iter().chain(LOGOUTS).find(|(known, _)| *known == name).expect("a shape");
+    let (_, shape) = SHAPES.iter().chain(FOUND).find(|(known, _)| *known == name).expect("a shape");
     let server = serve(*shape);
     let mut talk = Silent(Vec::new());
     let mut asked = wanted(&server);
@@ -216,6 +216,9 @@ fn discovery_sees_what_a_refresh_does() {
     let refresh = &profile.operations["refresh"];
     assert_eq!((refresh.rotates, refresh.kills_old_access), (Some(false), Some(false)), "{told}");
     assert!(refresh.request.as_ref().is_some_and(|request| request.auth.is_some()), "{told}");
+    let (_, profile, told) = found("by-second", |_| {});
+    let refresh = &profile.operations["refresh"];
+    assert_eq!((refresh.rotates, refresh.replay), (Some(true), Some(target::Replay::Accepted)), "{told}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ pub struct CheckArgs {
     /// How long checks may take: `ci` takes 10 to 90 s (ten minutes at most), `thorough` waits out whole lifetimes; by default `ci`
     #[arg(long, value_name = "BUDGET", value_parser = budget, help_heading = "Selection")]
     pub budget: Option<Budget>,
-    /// The same as `--budget thorough`; with --kill-matrix, each flaw under every algorithm, with every check
+    /// The same as `--budget thorough`; with --kill-matrix, each flaw under every algorithm, with every check (those that draw a thousand tokens and more only where the flaw concerns them)
     #[arg(long, conflicts_with = "budget", help_heading = "Selection")]
     pub thorough: bool,
     /// Also run checks that could harm the target

@@ -6,9 +6,9 @@ use crate::target::{Issued, Meaning, TokenUse, Vars};
 use super::answer::{Answer, Axis};
 use super::descriptor::{Check, Isolation, Levels, Need, cost};
 use super::engine::Event;
-use super::forger::decode;
 use super::probe::{NEXT_SECOND, Probe, Stop};
 use super::session::{Held, Manner, PATIENCE, Session, Way};
+use super::texts::nameless;
 
 /// What is presented as garbage: no server reads this as a token.
 const GARBAGE: &str = "assay-no-token";
@@ -246,8 +246,7 @@ pub(super) fn sessions(session: &Session<'_>, on_event: &(dyn Fn(Event) + Sync),
 /// Looks whether two logins of one second bring one text, where nothing in the tokens is there to tell them apart. A
 /// second may end between two logins, hardly between three.
 fn repeated(probe: &mut Probe<'_>, first: &Issued) {
-    let nameless = |token: &String| decode(token).is_some_and(|(_, claims)| !claims.contains_key("jti"));
-    if ![&first.access, &first.refresh].into_iter().flatten().any(nameless) {
+    if ![&first.access, &first.refresh].into_iter().flatten().any(|token| nameless(token)) {
         return;
     }
     for _ in 0..2 {

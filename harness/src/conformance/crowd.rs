@@ -179,11 +179,14 @@ pub(super) fn perhaps_limited(target: &Target, operation: &str, result: &Result<
     again && result.as_ref().is_ok_and(|reply| bare(reply) && unknown(reply))
 }
 
+/// How what a user is told of such a reply begins.
+pub(super) const LIMITED: &str = "the target limits its callers";
+
 /// What a user is told of such a reply.
 pub(super) fn limited(operation: &str, reply: &Reply) -> String {
     let after = reply.header("retry-after").map(|s| format!(", to be asked again after {s}")).unwrap_or_default();
     format!(
-        "the target limits its callers (`{operation}` was answered {}{after}), which says nothing of what was sent; \
+        "{LIMITED} (`{operation}` was answered {}{after}), which says nothing of what was sent; \
          hint: raise the limit for this run, or leave checks out with --skip",
         reply.status
     )

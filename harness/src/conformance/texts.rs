@@ -19,6 +19,7 @@ const LIMIT: usize = 200_000;
 pub struct Texts {
     first: Mutex<HashMap<u64, Nanos>>,
     repeat: AtomicBool,
+    lasting: AtomicBool,
 }
 
 impl Texts {
@@ -32,15 +33,17 @@ impl Texts {
         }
     }
 
-    /// Whether another answer than the one of this time was the first to bring one of these tokens. Signed ones only:
-    /// that opaque ones repeat is a finding, which logging in again would hide.
+    /// Whether another answer than the one of this time was the first to bring one of these tokens, and a later second
+    /// may bring another. Signed ones without a `jti` only: that others repeat is a finding, which logging in again
+    /// would hide.
     pub(super) fn given_before(&self, issued: &Issued, at: Nanos) -> bool {
         let first = lock(&self.first);
         let tokens = [&issued.access, &issued.refresh];
-        tokens
-            .into_iter()
-            .flatten()
-            .any(|token| first.get(&key(token)).is_some_and(|first| *first != at) && decode(token).is_some())
+        !self.lasting.load(Ordering::Relaxed)
+            && tokens
+                .into_iter()
+                .flatten()
+                .any(|token| first.get(&key(token)).is_some_and(|first| *first != at) && nameless(token))
     }
 
     /// Two logins have brought one text: from here on one check runs at a time, since what one revokes or uses up may be
@@ -49,10 +52,20 @@ impl Texts {
         self.repeat.store(true, Ordering::Relaxed);
     }
 
+    /// Other seconds bring the same text (a cache in between?): nobody waits for them any more.
+    pub(super) fn note_lasting(&self) {
+        self.lasting.store(true, Ordering::Relaxed);
+    }
+
     /// Whether two logins of one user within a second bring the same text.
     pub(super) fn repeat(&self) -> bool {
         self.repeat.load(Ordering::Relaxed)
     }
+}
+
+/// Whether it is a signed token that nothing but its times tells from the next.
+pub(super) fn nameless(token: &str) -> bool {
+    decode(token).is_some_and(|(_, claims)| !claims.contains_key("jti"))
 }
 
 /// What is kept of a token's text: crowds are given too many to keep them whole.
@@ -77,5 +90,10 @@ mod tests {
         let opaque = issued("an-opaque-token");
         texts.note(&opaque, Nanos(1));
         assert!(!texts.given_before(&opaque, Nanos(2)));
+        let named = issued("eyJhbGciOiJIUzI1NiJ9.eyJqdGkiOiJhIn0.c2ln");
+        texts.note(&named, Nanos(1));
+        assert!(!texts.given_before(&named, Nanos(2)), "no second makes another `jti`");
+        texts.note_lasting();
+        assert!(!texts.given_before(&signed, Nanos(3)));
     }
 }

@@ -1,6 +1,7 @@
 //! How does a session go on and end? The refresh and the revocation: where they are, and what they do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -18,6 +19,9 @@ const REFRESHES: &[&str] =
 
 /// Names of logouts beside a login.
 const LOGOUTS: &[&str] = &["logout", "revoke", "signout"];
+
+/// Until tokens that are told apart by their times alone are new texts.
+const NEXT_SECOND: Duration = Duration::from_millis(1100);
 
 /// Where a refresh may be, and how the token may travel to it.
 fn refresh_requests(scout: &Scout<'_>, documents: &Documents) -> Vec<Request> {
@@ -104,7 +108,7 @@ pub(super) fn find_refresh(scout: &mut Scout<'_>, login: &Login, documents: &Doc
             operation.accepted = Some(Predicate { status: Some(OneOrMany::One(reply.status)), ..Predicate::default() });
             operation.returns = returns;
         }
-        describe_refresh(scout, &path);
+        describe_refresh(scout, login, &path);
         return;
     }
     let last = scout.wanted.refresh.clone().and_then(|_| scout.call(NAME, &with(&login.issued, &first)));
@@ -120,16 +124,25 @@ pub(super) fn find_refresh(scout: &mut Scout<'_>, login: &Login, documents: &Doc
 }
 
 /// Tries a refresh with logins of its own: does it rotate, and what becomes of what was before?
-fn describe_refresh(scout: &mut Scout<'_>, path: &str) {
+fn describe_refresh(scout: &mut Scout<'_>, login: &Login, path: &str) {
     const NAME: &str = "refresh";
-    let Some(session) = scout.log_in() else { return };
+    let Some(mut session) = scout.log_in() else { return };
+    if session.refresh == login.issued.refresh {
+        std::thread::sleep(NEXT_SECOND);
+        session = scout.log_in().unwrap_or(session);
+    }
     let Some(first) = session.refresh.clone() else { return };
     let refreshed = |scout: &Scout<'_>, token: &str| {
         let reply = scout.call(NAME, &with(&session, token))?;
         scout.target.accepted(NAME, &reply).then(|| scout.target.tokens(&reply, NAME).ok()).flatten()
     };
     let way = scout.target.verify_ways().first().map(|way| (*way).to_owned());
-    let Some(second) = refreshed(scout, &first) else { return };
+    let Some(mut second) = refreshed(scout, &first) else { return };
+    if second.refresh.as_ref() == Some(&first) {
+        // Either it stays, or it has no `jti` and a new one is the same text until the second is over.
+        std::thread::sleep(NEXT_SECOND);
+        second = refreshed(scout, &first).unwrap_or(second);
+    }
     let rotates = second.refresh.as_ref().is_some_and(|token| *token != first);
     let old_access =
         way.map(|way| scout.call(&way, &shown(&session)).is_some_and(|reply| scout.target.accepted(&way, &reply)));

@@ -64,13 +64,14 @@ flaws! {
     RewriteCacheControl "rewrite-cache-control" "Cache-Control becomes `public, max-age=60`, and Pragma goes"
         kills ["proxy-no-store-kept"] also ["proxy-parity" "issue-no-store" "refresh-http" "bearer-cacheable"];
     TinyBuffer "tiny-buffer" "an Authorization header above 1 KiB is answered with 502"
-        kills ["proxy-header-limit"] also ["proxy-parity"];
+        kills ["proxy-header-limit"]
+        also ["proxy-parity" "bearer-grammar" "sig-alg-odd" "sig-embedded-jwk" "sig-embedded-x5c" "struct-json-encoding" "struct-polyglot" "struct-segments" "type-sub" "verify-fuzz"];
     StripThenTrust "strip-then-trust" "a header that Connection lists is stripped, and a request left without a token is sent with the last good one"
         kills ["proxy-hop-by-hop"] also [];
     TrustXUser "trust-x-user" "a client that names a user in X-User or its like is let in as that user"
         kills ["proxy-identity-spoof"] also [];
     JoinHeaders "join-headers" "of several Authorization headers the last alone is passed on"
-        kills ["proxy-dup-authorization"] also ["proxy-parity"];
+        kills ["proxy-dup-authorization"] also ["proxy-parity" "bearer-dup-header"];
     PooledIdentity "pooled-identity" "while several requests are on their way, all carry the token of the first"
         kills ["proxy-conn-reuse"] also ["*"];
     HostHeaderIssuer "host-header-issuer" "issuer and addresses in discovery documents take the host that the client names"

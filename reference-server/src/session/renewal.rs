@@ -133,7 +133,8 @@ impl State {
             .max(self.now() as u64 + self.config.refresh_lifetime.as_secs());
         if self.store.is_used(session, jti).await? {
             // It may have lost a race with a refresh: whoever logs out means the session, successor included.
-            if self.flaws.is_empty() {
+            let slips = [F::SilentNoop, F::DenylistByString, F::LazyDenylist, F::UnlockedRevoke, F::NoCascade];
+            if !slips.into_iter().any(|flaw| self.has(flaw)) {
                 self.store.end_session(session, expires).await?;
             }
             return Err(Denied::Token(Refusal::Revoked));

@@ -36,7 +36,7 @@ pub const CHECKS: &[Check] = &[
         id: "claim-id-token",
         group: "CLAIM",
         requirement: "an ID token opens no resource, and is exchanged for nothing",
-        sources: &["RFC 9068 section 4", "CVE-2026-41164"],
+        sources: &["RFC 9068 section 4", "ASVS 9.2.2"],
         levels: Levels::only_oidc(Level::Must),
         needs: &[Need::Issue, Need::VerifyWay],
         variants: &["*", "refresh"],
@@ -87,7 +87,7 @@ pub const CHECKS: &[Check] = &[
         id: "claim-stale-privilege",
         group: "CLAIM",
         requirement: "how long a demoted user's old token keeps the right is reported",
-        sources: &["CVE-2026-35594", "ASVS 7.4.2"],
+        sources: &["CVE-2026-35594", "ASVS 8.3.2"],
         levels: Levels::issuing(Level::Info),
         needs: &[Need::Issue, Need::SecondUser],
         variants: &[],
@@ -291,18 +291,21 @@ fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {
             return Err(Stop::blocked_by("refresh-basic"));
         }
     }
-    // A request without room for a secret cannot prove a client that has one: that may be told first.
     let proven = p.target().mentions("refresh", "client.secret") || other.secret.is_none();
-    if proven && answer.refused() && error_of(&answer).as_ref().is_some_and(|error| error == "invalid_client") {
-        // Nobody looked at the token: a client that is unknown is refused with its own as well.
+    // Nobody looked at the token: a client that is unknown, or has not proven itself, is refused with its own as well.
+    let nobody = answer.refused() && error_of(&answer).as_ref().is_some_and(|error| error == "invalid_client");
+    if nobody && !proven {
+        let text = "the second client has a secret, and the refresh has no room for it; \
+                    hint: a `second_client` without one";
+        p.skip("other-client", SkipReason::NotApplicable(text.into()));
+    } else if nobody {
         let text = "the second client itself is refused (`invalid_client`), so nothing was learnt; \
                     hint: look at `second_client` in the profile";
         p.inconclusive(Some("other-client"), "controls-refused", text);
     } else {
         p.judge_refusal(Some("other-client"), "another client's refresh token refused", &answer);
         if answer.refused() {
-            let errors: &[&str] = if proven { &["invalid_grant"] } else { &["invalid_grant", "invalid_client"] };
-            named_error(p, "other-client", &answer, errors);
+            named_error(p, "other-client", &answer, &["invalid_grant"]);
         }
     }
     // And by nobody in particular: what is bound to a client that can prove itself is not given without the proof.

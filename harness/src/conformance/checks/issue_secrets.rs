@@ -31,7 +31,7 @@ pub const CHECKS: &[Check] = &[
         id: "issue-no-secret-claims",
         group: "ISSUE",
         requirement: "tokens carry no password hash, key, mail address or card number",
-        sources: &["RFC 7519 section 12", "ASVS 14.2"],
+        sources: &["RFC 7519 section 12", "ASVS 14.2.6", "WSTG-SESS-10"],
         levels: Levels::issuing(Level::Should),
         needs: &[Need::Issue],
         variants: &["access", "refresh"],

@@ -59,7 +59,7 @@ pub const CHECKS: &[Check] = &[
         id: "issue-identity-load",
         group: "ISSUE",
         requirement: "of logins side by side, mixed with failures, each token is its caller's",
-        sources: &["RFC 8725 section 3.8", "ASVS 15.4"],
+        sources: &["ASVS 15.4.1", "CWE-488"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Issue, Need::SecondUser],
         variants: &["subject", "resource"],

@@ -92,11 +92,7 @@ pub const CHECKS: &[Check] = &[
         id: "refresh-race",
         group: "REFRESH",
         requirement: "of several simultaneous refreshes with one token at most one brings a successor",
-        sources: &[
-            "RFC 9700 section 4.14.2",
-            "jazzband/djangorestframework-simplejwt#985",
-            "GluuFederation/oxAuth#1909",
-        ],
+        sources: &["RFC 9700 section 4.14.2", "GluuFederation/oxAuth#1909"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Refresh, Need::Rotation],
         variants: &["2-copies", "8-copies", "32-copies"],

@@ -34,7 +34,7 @@ pub const CHECKS: &[Check] = &[
         group: "REFRESH",
         requirement: "an opaque refresh token has at least 128 bits by length and alphabet, and no counter",
         sources: &["RFC 6749 section 10.10", "ASVS 7.2.3"],
-        levels: Levels::issuing(Level::Should),
+        levels: Levels::issuing(Level::Should).oauth(Level::Must),
         needs: &[Need::Refresh],
         variants: &[],
         isolation: Isolation::User,

@@ -23,7 +23,7 @@ pub const CHECKS: &[Check] = &[
         id: "revoke-effective",
         group: "REVOKE",
         requirement: "after a revocation was answered as done, the token is refused",
-        sources: &["RFC 7009 section 2"],
+        sources: &["RFC 7009 section 2.1"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Revoke, Need::Issue],
         variants: &["answer", "token", "session", "many-connections", "access"],

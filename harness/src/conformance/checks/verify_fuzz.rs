@@ -12,7 +12,7 @@ pub const CHECKS: &[Check] = &[Check {
     id: "verify-fuzz",
     group: "VERIFY",
     requirement: "no mutation of a token brings a server error or an answer after two seconds",
-    sources: &["RFC 8725 section 3.11", "CWE-20"],
+    sources: &["CWE-20", "RFC 7519 section 7.2", "draft-ietf-oauth-rfc8725bis section 3.14"],
     levels: Levels::SHOULD,
     needs: &[Need::VerifyWay, Need::Issue],
     variants: &["*"],

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::conformance::crowd::LIMITED;
 use crate::record::{CheckRecord, Level, Verdict};
 use crate::scenario::Budget;
 
+use super::parts::{Parts, Tally};
 use super::plan::{self, Cell, Setup};
 use super::{Flaw, Found, Matrix, Turn};
 
@@ -33,6 +35,8 @@ pub struct MatrixReport {
     pub unproven: Vec<(String, Option<String>)>,
     /// Checks that some flaw killed.
     pub proven: usize,
+    /// The parts of checks, one by one.
+    pub parts: Parts,
     /// Logins in all.
     pub logins: u64,
     /// Wall time.
@@ -131,12 +135,21 @@ impl MatrixReport {
     }
 }
 
-/// How a check turned from the clean server to the flawed one. The finding is compared, not the grade, so that
-/// checks which only measure count too.
-pub(super) fn turn(clean: &CheckRecord, flawed: &CheckRecord) -> Turn {
+/// How a check turned from the clean server to the flawed one.
+fn turn(clean: &CheckRecord, flawed: &CheckRecord) -> Turn {
+    turn_of((clean.verdict, &clean.finding), (flawed.verdict, &flawed.finding))
+}
+
+/// Whether something was seen that the clean server does not show.
+pub(super) fn turned(clean: (Verdict, &str), flawed: (Verdict, &str)) -> bool {
+    matches!(turn_of(clean, flawed), Turn::Failed | Turn::Changed)
+}
+
+/// The finding is compared, not the grade, so that checks which only measure count too.
+fn turn_of(clean: (Verdict, &str), flawed: (Verdict, &str)) -> Turn {
     use Verdict::{Fail, Pass};
-    match (clean.verdict, flawed.verdict) {
-        (Fail, Fail) | (Pass, Pass) if clean.finding == flawed.finding => Turn::Same,
+    match (clean.0, flawed.0) {
+        (Fail, Fail) | (Pass, Pass) if clean.1 == flawed.1 => Turn::Same,
         (Fail, Fail) | (Pass, Pass) => Turn::Changed,
         (Verdict::Inconclusive | Verdict::HarnessError, _) => Turn::Same,
         (_, Fail) => Turn::Failed,
@@ -202,6 +215,8 @@ fn clean_enough(record: &CheckRecord) -> bool {
         Verdict::Pass | Verdict::NotApplicable | Verdict::Blocked => true,
         // Statistics that had no power say nothing about the server: the machine was too busy.
         Verdict::Inconclusive if record.finding == "noisy" => true,
+        // A server that was started with a limit limits: what asks much of it learns nothing.
+        Verdict::Inconclusive if record.summary.starts_with(LIMITED) => true,
         Verdict::Fail | Verdict::Inconclusive => record.level == Level::Info,
         Verdict::HarnessError => false,
     }
@@ -300,6 +315,15 @@ pub(super) fn report(
             (c.id.to_owned(), written.or_else(untried).or_else(busy))
         })
         .collect();
+    let mut tally = Tally::default();
+    for (cells, found) in [(cells, found), (again, second)] {
+        for (cell, (result, _)) in cells.iter().zip(found).filter(|_| whole) {
+            match clean_of(cells, found, &cell.setup.baseline()) {
+                Some(clean) if cell.flaw.is_some() => tally.flawed(clean, result),
+                _ => tally.clean(result),
+            }
+        }
+    }
     let untried = matrix
         .flaws
         .iter()
@@ -311,6 +335,7 @@ pub(super) fn report(
         baselines,
         proven: killed.len(),
         untried,
+        parts: tally.report(),
         unproven,
         logins: found.iter().chain(second).map(|(_, logins)| logins).sum(),
         rows,
@@ -405,11 +430,11 @@ fn row(cell: &Cell, flaw: &Flaw, first: (Option<&Found>, &Found), second: (Optio
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::record::Grade;
 
-    fn record(id: &str, verdict: Verdict, finding: &str) -> CheckRecord {
+    pub fn record(id: &str, verdict: Verdict, finding: &str) -> CheckRecord {
         CheckRecord {
             id: id.into(),
             group: "SIG".into(),

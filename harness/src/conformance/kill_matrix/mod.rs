@@ -6,6 +6,7 @@
 //! unexplained is tried once more on a fresh server, so that a busy machine does not decide.
 
 mod judge;
+mod parts;
 mod plan;
 mod servers;
 mod text;
@@ -28,6 +29,7 @@ use super::engine::{Examination, Findings, examine};
 use super::select::Selection;
 
 pub use judge::{Baseline, MatrixReport, Row, RowVerdict, Seen, UNPROVEN};
+pub use parts::Parts;
 pub use plan::{ALGORITHMS, Cell, Setup, Side};
 pub use servers::Servers;
 
@@ -107,7 +109,8 @@ pub struct Matrix<'a> {
     /// The checks.
     pub catalogue: &'a [&'static Check],
     /// `ci`: each flaw under one algorithm, with the checks that it concerns and some that it must leave alone.
-    /// `thorough`: each flaw under every algorithm, with every check.
+    /// `thorough`: each flaw under every algorithm, with every check; those that draw large samples only where the
+    /// flaw concerns them.
     pub budget: Budget,
     /// Globs on names of flaws and ids of checks; everything if empty.
     pub only: &'a [String],

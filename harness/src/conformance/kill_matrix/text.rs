@@ -39,6 +39,9 @@ fn lines(out: &mut String, report: &MatrixReport) -> std::fmt::Result {
             None => writeln!(out, "UNPROVEN       {check}: no flaw killed it, and no reason is written")?,
         }
     }
+    for (check, parts) in &report.parts.unturned {
+        writeln!(out, "parts unturned {check}: {}", parts.join(" "))?;
+    }
     for baseline in &report.baselines {
         if let Some(error) = &baseline.error {
             writeln!(out, "NOT RUN        {}: {error}", baseline.setup)?;
@@ -53,13 +56,16 @@ fn lines(out: &mut String, report: &MatrixReport) -> std::fmt::Result {
     let count = |verdict| report.count(verdict);
     writeln!(
         out,
-        "{} flaws killed, {} missed, {} with unexplained turns, {} not run; {} checks proven, {} unproven; {} logins, {:.0} s{}",
+        "{} flaws killed, {} missed, {} with unexplained turns, {} not run; {} checks proven, {} unproven; {} of \
+         their parts turned, {} never; {} logins, {:.0} s{}",
         count(RowVerdict::Killed),
         count(RowVerdict::Missed),
         count(RowVerdict::Unexplained),
         count(RowVerdict::NotRun),
         report.proven,
         report.unproven.len(),
+        report.parts.turned,
+        report.parts.left(),
         report.logins,
         report.seconds,
         if report.interrupted { ", interrupted" } else { "" }

@@ -113,6 +113,9 @@ impl Probe<'_> {
             self.pause(pause, "the next second")?;
             issued = self.login_once(vars)?;
         }
+        if issued.1 && self.wanted.is_none() {
+            self.session.texts.note_lasting();
+        }
         Ok(issued.0)
     }
 

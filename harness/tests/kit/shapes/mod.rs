@@ -35,8 +35,10 @@ pub const SHAPES: &[(&str, Shape)] = &[
     ("code", code),
 ];
 
-/// Servers whose logout no document names: one has no effect, one takes the refresh token as a bearer token.
-pub const LOGOUTS: &[(&str, Shape)] = &[("idle", idle_logout), ("by-refresh", logout_by_refresh)];
+/// Servers whose logout no document names: one has no effect, one takes the refresh token as a bearer token. And one
+/// whose tokens are the same text for all logins and refreshes of a second.
+pub const FOUND: &[(&str, Shape)] =
+    &[("idle", idle_logout), ("by-refresh", logout_by_refresh), ("by-second", by_second)];
 
 fn tokens_in_json(keeper: &Keeper, asked: &Asked) -> Said {
     match (asked.method.as_str(), asked.path.as_str()) {
@@ -76,6 +78,25 @@ fn logout_by_refresh(keeper: &Keeper, asked: &Asked) -> Said {
     match keeper.end(asked.after("bearer")) {
         Some(()) => says(200, json!({"bye": true})),
         None => unauthorised(),
+    }
+}
+
+/// Tokens without a `jti`, and nothing kept: each refresh brings a new pair, which is the old one within a second.
+fn by_second(keeper: &Keeper, asked: &Asked) -> Said {
+    let pair = |user: &str| {
+        let sign = |kind, life| Keeper::sign_by_second(user, kind, life);
+        says(200, json!({"access": sign("access", 300), "refresh": sign("refresh", 3600)}))
+    };
+    match (asked.method.as_str(), asked.path.as_str()) {
+        ("POST", "/login") => match Keeper::password(asked.json("username"), asked.json("password")) {
+            Ok(user) => pair(&user),
+            Err(_) => unauthorised(),
+        },
+        ("POST", "/token") => match asked.json("token").as_deref().and_then(|token| Keeper::read(token, "refresh")) {
+            Some((user, _)) => pair(&user),
+            None => unauthorised(),
+        },
+        _ => tokens_in_json(keeper, asked),
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) const EDDSA_FORM: Check = Check {
     id: "sig-eddsa-form",
     group: "SIG",
     requirement: "an Ed25519 signature has 64 bytes and S below the group order; an R of small order is reported",
-    sources: &["RFC 8032 section 5.1.7", "RFC 8037 section 3.1", "Wycheproof ed25519"],
+    sources: &["RFC 8032 section 5.1.7", "Wycheproof ed25519", "RFC 8037 section 3.1.2"],
     levels: Levels::MUST,
     needs: SIGNED,
     variants: &["s-plus-order", "small-order", "truncated", "trailing-zero", "empty-s"],

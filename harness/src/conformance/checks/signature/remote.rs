@@ -136,7 +136,12 @@ pub(super) const CLAIM: Check = Check {
     id: "sig-claim-ssrf",
     group: "SIG",
     requirement: "an unauthentic token makes the server call nobody",
-    sources: &["RFC 8725 section 3.10", "draft-ietf-oauth-rfc8725bis section 3.10", "CVE-2026-32301"],
+    sources: &[
+        "RFC 8725 section 3.10",
+        "draft-ietf-oauth-rfc8725bis section 3.10",
+        "CVE-2026-32301",
+        "RFC 8725 section 2.9",
+    ],
     levels: Levels::MUST,
     needs: NEEDS,
     variants: &["iss", "aud", "kid", "sub"],

@@ -122,7 +122,7 @@ pub(super) const BEFORE_CLAIMS: Check = Check {
     id: "sig-before-claims",
     group: "SIG",
     requirement: "a token with a bad signature is refused in the same words whatever its claims say",
-    sources: &["RFC 8725 section 3.3", "RFC 7515 section 5.2"],
+    sources: &["RFC 7515 section 5.2", "ASVS 9.1.1"],
     levels: Levels::SHOULD,
     needs: NEEDS,
     variants: &["expired", "not-yet-valid", "wrong-audience", "unknown-subject"],

@@ -14,7 +14,7 @@ pub(super) const DENYLIST: Check = Check {
     id: "struct-malleable-denylist",
     group: "STRUCT",
     requirement: "a revoked token is refused in every spelling in which it would verify",
-    sources: &["ASVS 7.4.1", "RFC 7009 section 2"],
+    sources: &["ASVS 7.4.1", "RFC 7009 section 2.1", "GHSA-hxm8-2xgr-2p9m"],
     levels: Levels::MUST,
     needs: &[Need::Issue, Need::Revoke],
     variants: &[

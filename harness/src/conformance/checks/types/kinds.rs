@@ -186,7 +186,7 @@ pub(super) const TOKEN_TYPE: Check = Check {
     id: "type-token-type",
     group: "TYPE",
     requirement: "the claim, or the `typ` header, that tells kinds of tokens apart is compared exactly and may not be missing",
-    sources: &["RFC 8725 section 3.12", "RFC 8725 section 3.11"],
+    sources: &["RFC 8725 section 3.12", "RFC 8725 section 3.11", "CVE-2026-41164"],
     levels: Levels::MUST,
     needs: NEEDS,
     variants: &[
