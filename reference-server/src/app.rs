@@ -92,6 +92,9 @@ async fn stall(Shared(state): Shared<Arc<State>>, request: Request, next: Next) 
 async fn announce(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = next.run(request).await;
+    if state.has(FlawId::CrashMalformed) && matches!(response.status().as_u16(), 400 | 413 | 415 | 422) {
+        response = reply::crash();
+    }
     if let Ok(names) = HeaderValue::from_str(&state.flaws.names().join(", ")) {
         response.headers_mut().insert(HeaderName::from_static("x-assay-flaws"), names);
     }

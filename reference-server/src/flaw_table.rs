@@ -5,6 +5,8 @@ flaws! {
     OmitTokenType "omit-token-type" "the reply of the OAuth token endpoint leaves token_type out" needs ["dialect=oauth"] kills ["issue-basic"] also [];
     AnyPassword "any-password" "any password opens a known user" needs [] kills ["issue-bad-credentials"] also ["issue-error-uniform" "issue-enum-timing" "issue-throttle" "refresh-user-state"];
     InactiveLogin "inactive-login" "a user who is disabled may log in" needs [] kills ["issue-bad-credentials"] also ["issue-error-uniform"];
+    EmptyPassword "empty-password" "an empty password opens every account" needs [] kills ["issue-bad-credentials"] also ["issue-malformed-body"];
+    CreateUser "create-user" "an unknown user is let in as another" needs [] kills ["issue-bad-credentials"] also ["issue-error-uniform" "issue-enum-timing" "issue-malformed-body"];
     DistinctMessage "distinct-message" "an unknown user is told so" needs [] kills ["issue-error-uniform"] also [];
     SkipDummyHash "skip-dummy-hash" "an unknown user is refused without the work of a hash" needs ["--hash=argon2id"] kills ["issue-enum-timing"] also [];
     CacheableToken "cacheable-token" "replies with tokens lack cache-control: no-store" needs [] kills ["issue-no-store"] also ["refresh-http"];
@@ -12,6 +14,7 @@ flaws! {
     GetLogin "get-login" "a GET with the password in the query gives tokens" needs [] kills ["issue-post-only"] also [];
     LoginRedirect "login-redirect" "a GET of the login is sent on with its query" needs [] kills ["issue-post-only"] also [];
     CrashSurrogate "crash-surrogate" "a lone surrogate in the login's body is answered with 500" needs [] kills ["issue-malformed-body"] also ["struct-not-a-string" "refresh-http"];
+    CrashMalformed "crash-malformed" "a body that cannot be used is answered with 500" needs [] kills ["issue-malformed-body" "refresh-http" "struct-not-a-string"] also ["*"];
     CrashLoginType "crash-login-type" "a user name that is no string is answered with 500" needs [] kills ["issue-malformed-body"] also [];
     UnboundedHash "unbounded-hash" "passwords of any length are hashed, in time that grows with them" needs [] kills ["issue-malformed-body"] also ["dos-big-token" "refresh-http" "sig-kid-type"];
     ExpInMs "exp-in-ms" "exp and iat are in milliseconds" needs [] kills ["issue-claims-shape"] also ["issue-lifetime" "issue-clock-utc" "time-iat-future" "refresh-basic" "refresh-absolute-end"];
@@ -33,12 +36,12 @@ flaws! {
     LenientB64 "lenient-b64" "characters that are not base64url are dropped" needs [] kills ["struct-b64-junk"] also ["struct-b64-padding" "struct-b64-unused-bits" "struct-malleable-denylist" "struct-segments" "sig-tamper" "struct-b64-alphabet" "bearer-grammar"];
     StdB64 "std-b64" "the standard alphabet of base64 passes" needs [] kills ["struct-b64-alphabet"] also [];
     LenientBits "lenient-bits" "unused bits of the last character may be set, and padding is accepted" needs [] kills ["struct-b64-unused-bits"] also ["struct-b64-padding" "sig-tamper"];
-    DenylistByString "denylist-by-string" "the denylist remembers the token's text, while padding is accepted" needs [] kills ["struct-malleable-denylist"] also ["struct-b64-padding" "revoke-access" "revoke-cascade" "refresh-vs-revoke" "revoke-latency"];
-    DenylistAccessString "denylist-access-string" "the denylist remembers the text of an access token, while padding is accepted" needs ["dialect=oauth"] kills ["struct-malleable-denylist"] also ["struct-b64-padding"];
+    DenylistByString "denylist-by-string" "the denylist remembers the token's text, while other spellings are accepted" needs [] kills ["struct-malleable-denylist"] also ["struct-b64-padding" "struct-b64-junk" "struct-b64-unused-bits" "struct-segments" "sig-tamper" "bearer-grammar" "revoke-access" "revoke-cascade" "refresh-vs-revoke" "revoke-latency"];
+    DenylistAccessString "denylist-access-string" "the denylist remembers the text of an access token, while other spellings are accepted" needs ["dialect=oauth"] kills ["struct-malleable-denylist"] also ["struct-b64-padding" "struct-b64-junk" "struct-b64-unused-bits" "struct-segments" "sig-tamper" "bearer-grammar"];
     CheckFirstUseLast "check-first-use-last" "of members that come twice the first is checked and the last is used" needs [] kills ["struct-dup-members"] also ["verify-agreement" "type-scope"];
     SniffEncoding "sniff-encoding" "UTF-16, UTF-32 and byte order marks are understood" needs [] kills ["struct-json-encoding"] also ["struct-dup-members" "type-scope"];
     ArraySkipsClaims "array-skips-claims" "a payload that is no object skips the checks of its claims" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
-    CrashList "crash-list" "a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
+    CrashList "crash-list" "a header or a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
     MatchHeaderBytes "match-header-bytes" "the header must have the bytes that the server writes" needs [] kills ["struct-benign"] also ["claim-typ-header" "struct-member-case" "keys-rotation-overlap"];
     CaseInsensitiveJson "case-insensitive-json" "member names are read in any case" needs [] kills ["struct-member-case"] also ["struct-dup-members" "type-scope"];
 
@@ -48,8 +51,10 @@ flaws! {
     AllowNone "allow-none" "alg none passes" needs [] kills ["sig-alg-none"] also ["verify-agreement" "jwe-wrapped-plain"];
     DenylistLowercase "denylist-lowercase" "alg none is refused in lower case only" needs [] kills ["sig-alg-none"] also [];
     CrashNullAlg "crash-null-alg" "a header without alg is answered with 500" needs [] kills ["sig-alg-odd"] also ["struct-member-case" "verify-fuzz"];
+    CrashOddAlg "crash-odd-alg" "an alg that names no algorithm is answered with 500" needs [] kills ["sig-alg-odd"] also ["sig-alg-none" "struct-member-case" "struct-dup-members" "struct-json-serialization" "struct-polyglot" "verify-fuzz"];
     CaseFoldAlg "case-fold-alg" "alg is compared in any case" needs [] kills ["sig-alg-odd"] also [];
     AnyHs "any-hs" "the same key serves the other algorithms of its kind" needs [] kills ["sig-alg-sibling"] also [];
+    AnyRs "any-rs" "the same RSA key serves the other algorithms of its kind" needs ["--alg=RS256"] kills ["sig-alg-sibling"] also ["sig-rsa-padding"];
     RsToHs "rs-to-hs" "the public key is taken for an HMAC secret where the header says HS" needs ["--alg=RS256"] kills ["sig-confusion-public" "sig-confusion-recovered"] also [];
     EmptyKeyFallback "empty-key-fallback" "a key that is not found is an empty HMAC secret" needs [] kills ["sig-empty-key"] also ["sig-kid-inject" "sig-kid-type"];
     TrustJwk "trust-jwk" "the key in the header is believed" needs [] kills ["sig-embedded-jwk"] also [];
@@ -58,15 +63,18 @@ flaws! {
     DiscoverFromIss "discover-from-iss" "addresses in an unauthentic token are visited" needs [] kills ["sig-claim-ssrf"] also [];
     KidAsPath "kid-as-path" "kid is the path of the secret's file" needs [] kills ["sig-kid-inject"] also ["sig-empty-key"];
     KidSql "kid-sql" "kid is put into a query" needs [] kills ["sig-kid-inject"] also [];
+    KidCommand "kid-command" "kid is put into a command" needs [] kills ["sig-kid-inject"] also [];
     KidPattern "kid-pattern" "kid is a pattern, in which a star matches every key, and ends at a NUL" needs [] kills ["sig-kid-inject"] also ["sig-kid-type"];
     KidProto "kid-proto" "a kid of another type, or one that every object has, is answered with 500" needs [] kills ["sig-kid-type"] also [];
     IgnoreCrit "ignore-crit" "crit is not looked at" needs [] kills ["sig-crit"] also ["struct-dup-members"];
     HonourB64 "honour-b64" "b64: false is obeyed" needs [] kills ["sig-b64-false"] also ["struct-dup-members"];
     Psychic "psychic" "an ECDSA signature of zeros passes" needs ["--alg=ES256"] kills ["sig-ecdsa-special"] also ["sig-tamper"];
+    LaxEcdsa "lax-ecdsa" "an ECDSA signature out of range, of another length or in the wrong order passes" needs ["--alg=ES256"] kills ["sig-ecdsa-special" "sig-ecdsa-form"] also ["sig-tamper" "struct-b64-padding" "verify-agreement"];
     AcceptDer "accept-der" "an ECDSA signature in DER passes" needs ["--alg=ES256"] kills ["sig-ecdsa-form"] also [];
     NoSCheck "no-s-check" "the scalar of an Ed25519 signature may be as large as it likes" needs ["--alg=EdDSA"] kills ["sig-eddsa-form"] also [];
-    LaxPkcs1 "lax-pkcs1" "the padding of an RSA signature is hardly looked at" needs ["--alg=RS256"] kills ["sig-rsa-padding"] also [];
-    ClaimsFirst "claims-first" "expiry is checked before the signature" needs [] kills ["sig-before-claims"] also ["leak-oracle"];
+    LaxEddsa "lax-eddsa" "an Ed25519 signature of another length, or without its second half, passes" needs ["--alg=EdDSA"] kills ["sig-eddsa-form"] also ["sig-tamper" "verify-agreement"];
+    LaxPkcs1 "lax-pkcs1" "the padding of an RSA signature is hardly looked at, nor which it is" needs ["--alg=RS256"] kills ["sig-rsa-padding"] also [];
+    ClaimsFirst "claims-first" "exp, nbf and aud are checked before the signature" needs [] kills ["sig-before-claims"] also ["leak-oracle"];
 
     // Time.
     IgnoreExp "ignore-exp" "exp is not looked at" needs [] kills ["time-exp-rejected"] also ["*"];
@@ -91,6 +99,7 @@ flaws! {
     CrashExp "crash-exp" "an exp of the wrong type is answered with 500" needs [] kills ["type-exp-other"] also ["type-exp-string" "struct-dup-members" "type-scope"];
     AudTypeEmpty "aud-type-empty" "an aud that names nothing passes" needs ["--audience=assay"] kills ["type-aud"] also ["claim-aud" "struct-dup-members" "type-scope"];
     IssIncludes "iss-includes" "an iss that is a list with ours in it passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also ["struct-dup-members" "type-scope"];
+    IssNoString "iss-no-string" "an iss that is no string passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also ["struct-dup-members" "type-scope"];
     CoerceId "coerce-id" "sub is turned into a number first" needs [] kills ["type-sub"] also ["struct-dup-members" "type-scope"];
     CrashId "crash-id" "a sub that is no number is answered with 500" needs [] kills ["type-sub"] also ["claim-sub-unknown" "struct-dup-members" "type-scope"];
     CrashJti "crash-jti" "a jti of the wrong type is answered with 500" needs [] kills ["type-jti"] also ["struct-dup-members" "type-scope"];

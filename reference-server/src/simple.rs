@@ -63,6 +63,11 @@ fn confirmed(state: &State, outcome: Result<(), Denied>) -> Response {
 }
 
 async fn issue_with(state: &State, fields: &Fields<'_>) -> Response {
+    if state.has(F::EmptyPassword)
+        && let (Some(""), Ok([name])) = (fields.text("password"), fields.texts(["username"]))
+    {
+        return answered(state, state.login(name, "").await);
+    }
     match fields.texts(["username", "password"]) {
         Ok([name, password]) => answered(state, state.login(name, password).await),
         Err(response) => *response,

@@ -29,6 +29,7 @@ const HERE: &[F] = &[
     F::CoerceId,
     F::CrashId,
     F::CrashJti,
+    F::IssNoString,
     F::LooseType,
     F::AnonymousOk,
 ];
@@ -56,11 +57,17 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// True where the unauthenticated payload says that it has expired.
-pub(super) fn peek_is_over(text: &str, now: f64) -> bool {
+/// True where the unauthenticated payload says that it has expired, is not yet good, or is for somebody else.
+pub(super) fn peek_is_over(text: &str, now: f64, audience: &[String]) -> bool {
     let payload = text.split('.').nth(1).and_then(|segment| URL_SAFE_NO_PAD.decode(segment).ok());
-    let claims: Option<Value> = payload.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    claims.and_then(|claims| claims.get("exp").and_then(Value::as_f64)).is_some_and(|exp| exp <= now)
+    let Some(Value::Object(claims)) = payload.and_then(|bytes| serde_json::from_slice(&bytes).ok()) else {
+        return false;
+    };
+    let at = |name: &str| claims.get(name).and_then(Value::as_f64);
+    let foreign = |aud: &str| !audience.is_empty() && audience.iter().all(|own| own != aud);
+    at("exp").is_some_and(|exp| exp <= now)
+        || at("nbf").is_some_and(|nbf| nbf > now)
+        || claims.get("aud").and_then(Value::as_str).is_some_and(foreign)
 }
 
 /// UTF-16, UTF-32 or UTF-8 with a byte order mark, guessed from the first bytes, as UTF-8.
@@ -108,6 +115,7 @@ pub(super) fn reshape(reading: &Reading<'_>, payload: &mut Vec<u8>) -> Result<()
         Ok(Value::Object(members)) => members,
         Ok(_) if on(F::CrashList) => return Err(Refusal::Crash),
         Ok(_) if on(F::ArraySkipsClaims) => anybody(reading),
+        Err(_) if on(F::CrashList) || on(F::CrashExp) => return Err(Refusal::Crash),
         // What does not parse is for the strict reader to refuse.
         _ => return Ok(()),
     };
@@ -192,6 +200,12 @@ fn names(reading: &Reading<'_>, members: &mut Map<String, Value>) -> Result<(), 
     {
         members.insert("iss".to_owned(), json!(issuer));
     }
+    if on(F::IssNoString)
+        && let (Some(iss), Some(issuer)) = (members.get("iss"), &reading.gate.issuer)
+        && !iss.is_string()
+    {
+        members.insert("iss".to_owned(), json!(issuer));
+    }
     if on(F::CrashJti) && members.get("jti").is_some_and(|jti| !jti.is_string()) {
         return Err(Refusal::Crash);
     }
@@ -209,7 +223,7 @@ fn names(reading: &Reading<'_>, members: &mut Map<String, Value>) -> Result<(), 
     if on(F::LooseType) {
         let purpose = reading.gate.purposes.first().copied().unwrap_or(Purpose::Access).name();
         let read = match members.get("token_type") {
-            None | Some(Value::Null) => Some(purpose.to_owned()),
+            None | Some(Value::Null | Value::Bool(_) | Value::Object(_)) => Some(purpose.to_owned()),
             Some(Value::Array(many)) => many.first().and_then(Value::as_str).map(str::to_ascii_lowercase),
             Some(other) => other.as_str().map(str::to_ascii_lowercase),
         };

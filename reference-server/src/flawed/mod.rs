@@ -7,6 +7,8 @@ mod fetch;
 mod rsa;
 mod signature;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,9 +17,13 @@ use serde_json::{Map, Value};
 
 pub(crate) use fetch::Fetched;
 
+use crate::algorithm::Algorithm;
 use crate::flaws::FlawId as F;
 use crate::token::{Header, object};
 use crate::verify::{self, Opened, Parts, Place, Reading, Refusal};
+
+/// What a command takes that `kid` may smuggle in.
+const COMMAND: Duration = Duration::from_secs(2);
 
 /// A header as a careless reader sees it.
 struct LaxHeader {
@@ -31,7 +37,7 @@ struct LaxHeader {
 pub(crate) fn open(reading: &Reading<'_>, text: &str, payload: &mut Vec<u8>) -> Result<Opened, Refusal> {
     let flaws = reading.flaws;
     crashes(reading, text)?;
-    if flaws.has(F::ClaimsFirst) && claims::peek_is_over(text, reading.now) {
+    if flaws.has(F::ClaimsFirst) && claims::peek_is_over(text, reading.now, &reading.gate.audience) {
         return Err(Refusal::Expired);
     }
     if flaws.has(F::MatchHeaderBytes)
@@ -59,19 +65,28 @@ fn crashes(reading: &Reading<'_>, text: &str) -> Result<(), Refusal> {
     if flaws.has(F::CrashParse) && reading.gate.place == Place::Verify && segments != 3 {
         return Err(Refusal::Crash);
     }
-    let header = text
-        .split('.')
-        .next()
-        .and_then(|segment| decode(reading, segment))
-        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let Some(Value::Object(header)) = header else { return Ok(()) };
-    if flaws.has(F::CrashNullAlg) && header.get("alg").is_none_or(Value::is_null) {
+    let bytes = text.split('.').next().and_then(|segment| decode(reading, segment)).unwrap_or_default();
+    let header = serde_json::from_slice::<Value>(&bytes).ok();
+    let Some(Value::Object(header)) = header else {
+        let odd = header.is_some() || bytes.starts_with(b"{");
+        return if flaws.has(F::CrashList) && odd { Err(Refusal::Crash) } else { Ok(()) };
+    };
+    let alg = header.get("alg");
+    if flaws.has(F::CrashNullAlg) && alg.is_none_or(Value::is_null) {
         return Err(Refusal::Crash);
+    }
+    let named = alg.and_then(Value::as_str).is_some_and(|name| Algorithm::named(name).is_some());
+    if flaws.has(F::CrashOddAlg) && !named {
+        return Err(Refusal::Crash);
+    }
+    if flaws.has(F::KidCommand) {
+        let asked = header.get("kid").and_then(Value::as_str).is_some_and(|kid| kid.contains("sleep"));
+        std::thread::sleep(if asked { COMMAND } else { Duration::ZERO });
     }
     if flaws.has(F::KidProto) {
         let odd = match header.get("kid") {
             None => false,
-            Some(Value::String(kid)) => kid == "__proto__" || kid == "constructor",
+            Some(Value::String(kid)) => kid == "__proto__" || kid == "constructor" || kid.contains('\0'),
             Some(_) => true,
         };
         if odd {
@@ -88,13 +103,11 @@ fn decode(reading: &Reading<'_>, segment: &str) -> Option<Vec<u8>> {
     if flaws.has(F::StdB64) {
         text = text.replace('+', "-").replace('/', "_");
     }
-    if flaws.has(F::LenientB64) {
-        text.retain(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let by_string = flaws.has(F::DenylistByString) || flaws.has(F::DenylistAccessString);
+    if flaws.has(F::LenientB64) || by_string {
+        text.retain(is_base64url);
     }
-    if flaws.has(F::DenylistByString) || flaws.has(F::DenylistAccessString) {
-        text.truncate(text.trim_end_matches('=').len());
-    }
-    if flaws.has(F::LenientBits) || flaws.has(F::LenientB64) {
+    if flaws.has(F::LenientBits) || flaws.has(F::LenientB64) || by_string {
         let config = GeneralPurposeConfig::new()
             .with_decode_allow_trailing_bits(true)
             .with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -103,12 +116,24 @@ fn decode(reading: &Reading<'_>, segment: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+fn is_base64url(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
 fn lenient(reading: &Reading<'_>, text: &str, payload: &mut Vec<u8>) -> Option<Opened> {
     let flaws = reading.flaws;
     let json = [F::AcceptJsonJws, F::VerifyJsonReadCompact, F::VerifyJsonReadPadded];
     if text.starts_with('{') && json.iter().any(|flaw| flaws.has(*flaw)) {
         return json_serialisation(reading, text, payload);
     }
+    // Whoever skips foreign characters does so before the signature is looked at.
+    let cleaned: String;
+    let text = if flaws.has(F::LenientB64) {
+        cleaned = text.chars().filter(|c| is_base64url(*c) || *c == '.').collect();
+        &cleaned
+    } else {
+        text
+    };
     // The signature may be empty, and the payload anything, where a mistake says so.
     let (header, rest) = text.split_once('.')?;
     let (body, signature) = rest.rsplit_once('.')?;

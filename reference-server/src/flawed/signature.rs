@@ -33,7 +33,7 @@ pub(super) fn passes(reading: &Reading<'_>, header: &LaxHeader, parts: &Parts<'_
     if let Some(hash) = hashes {
         let opens = |secret: &[u8]| hmac::verify(&hmac::Key::new(hash, secret), message, signature).is_ok();
         if flaws.has(F::EmptyKeyFallback)
-            && ["", "\0", "null", "undefined", "None"].iter().any(|secret| opens(secret.as_bytes()))
+            && ["", "\0", "null", "undefined", "None", "\"\""].iter().any(|secret| opens(secret.as_bytes()))
         {
             return true;
         }
@@ -91,7 +91,7 @@ fn key_passes(reading: &Reading<'_>, header: &LaxHeader, key: &Key, message: &[u
     let flaws = reading.flaws;
     let own = key.algorithm.name;
     let same = header.alg == own || (flaws.has(F::CaseFoldAlg) && header.alg.eq_ignore_ascii_case(own));
-    if flaws.has(F::AnyHs) && sibling_verifies(key, &header.alg, message, signature) {
+    if (flaws.has(F::AnyHs) || flaws.has(F::AnyRs)) && sibling_verifies(key, &header.alg, message, signature) {
         return true;
     }
     if !same {
@@ -104,9 +104,11 @@ fn key_passes(reading: &Reading<'_>, header: &LaxHeader, key: &Key, message: &[u
         Family::Ecdsa { curve, .. } => {
             (flaws.has(F::Psychic) && is_psychic(curve, signature))
                 || (flaws.has(F::AcceptDer) && der_verifies(key, message, signature))
+                || (flaws.has(F::LaxEcdsa) && lax_ecdsa(curve, signature, |other| key.verifies(message, other)))
         }
         Family::Ed25519 => {
-            flaws.has(F::NoSCheck) && reduced(signature).is_some_and(|reduced| key.verifies(message, &reduced))
+            (flaws.has(F::NoSCheck) && reduced(signature).is_some_and(|reduced| key.verifies(message, &reduced)))
+                || (flaws.has(F::LaxEddsa) && lax_eddsa(signature))
         }
         Family::Rsa { .. } => flaws.has(F::LaxPkcs1) && own.starts_with("RS") && lax_pkcs1(key, message, signature),
         Family::Hmac(_) => false,
@@ -242,6 +244,29 @@ fn is_psychic(curve: &str, signature: &[u8]) -> bool {
     }
 }
 
+/// A number that is zero, one or the order's last, another length, or the two halves in the wrong order.
+fn lax_ecdsa(curve: &str, signature: &[u8], verifies: impl Fn(&[u8]) -> bool) -> bool {
+    let order = order(curve);
+    if signature.len() != 2 * order.len() {
+        return !signature.is_empty();
+    }
+    let (r, s) = signature.split_at(order.len());
+    let edge = |half: &[u8]| {
+        let small = half[..half.len() - 1].iter().all(|byte| *byte == 0) && half[half.len() - 1] < 2;
+        // The order is odd, so that its predecessor differs in the last byte alone.
+        let large =
+            half[..half.len() - 1] == order[..order.len() - 1] && order[order.len() - 1] - half[half.len() - 1] < 2;
+        small || large
+    };
+    edge(r) || edge(s) || verifies(&[s, r].concat())
+}
+
+/// Another length, or a second half of zeros.
+fn lax_eddsa(signature: &[u8]) -> bool {
+    !signature.is_empty()
+        && signature.get(32..64).is_none_or(|s| signature.len() != 64 || s.iter().all(|byte| *byte == 0))
+}
+
 fn der_verifies(key: &Key, message: &[u8], der: &[u8]) -> bool {
     let algorithm: &'static signature::EcdsaVerificationAlgorithm = match key.algorithm.name {
         "ES256" => &signature::ECDSA_P256_SHA256_ASN1,
@@ -273,13 +298,8 @@ fn reduced(signature: &[u8]) -> Option<[u8; 64]> {
     Some(all)
 }
 
-/// Takes the message's hash anywhere behind the padding's first bytes for a signature.
+/// Takes a hash of the message anywhere in what was signed for a signature, and one of the other padding.
 fn lax_pkcs1(key: &Key, message: &[u8], signature: &[u8]) -> bool {
-    let digest = match key.algorithm.name {
-        "RS256" => &aws_lc_rs::digest::SHA256,
-        "RS384" => &aws_lc_rs::digest::SHA384,
-        _ => &aws_lc_rs::digest::SHA512,
-    };
     let member = |name: &str| {
         key.jwk
             .as_ref()
@@ -288,7 +308,13 @@ fn lax_pkcs1(key: &Key, message: &[u8], signature: &[u8]) -> bool {
             .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
     };
     let (Some(n), Some(e)) = (member("n"), member("e")) else { return false };
-    let encoded = rsa::raised(signature, &e, &n);
-    let hash = aws_lc_rs::digest::digest(digest, message);
-    encoded.starts_with(&[0, 1]) && encoded.windows(hash.as_ref().len()).any(|window| window == hash.as_ref())
+    let zeros = signature.iter().take_while(|byte| **byte == 0).count().min(signature.len().saturating_sub(n.len()));
+    let encoded = rsa::raised(&signature[zeros..], &e, &n);
+    let digests = [&aws_lc_rs::digest::SHA256, &aws_lc_rs::digest::SHA384, &aws_lc_rs::digest::SHA512];
+    let hashed = digests.into_iter().any(|digest| {
+        let hash = aws_lc_rs::digest::digest(digest, message);
+        encoded.windows(hash.as_ref().len()).any(|window| window == hash.as_ref())
+    });
+    let pss = key.algorithm.name.replace("RS", "PS");
+    encoded.starts_with(&[0]) && hashed || sibling_verifies(key, &pss, message, signature)
 }

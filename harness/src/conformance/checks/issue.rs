@@ -45,7 +45,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Exclusive,
         cost: cost(5, 2),
         intrusive: false,
-        flaws: &["any-password", "inactive-login"],
+        flaws: &["any-password", "inactive-login", "empty-password", "create-user"],
         sends: "a good login; then logins with a wrong password, an unknown user, an empty password, the right password in other letter case, and that of a user whom the admin hook disabled",
         why: "a token for a wrong password is the end of authentication; a server error tells which inputs break it",
         remedy: "compare the password hash for every login, also for unknown users, and answer 401 (OAuth: 400 `invalid_grant`)",

@@ -83,7 +83,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::Shared,
         cost: cost(24, 2),
         intrusive: false,
-        flaws: &["crash-login-type", "crash-surrogate", "unbounded-hash"],
+        flaws: &["crash-login-type", "crash-surrogate", "unbounded-hash", "crash-malformed"],
         sends: "a login whose body is broken, of another content type, empty, an array; whose password is missing, there twice, null, an array, an object, holds NUL or half a surrogate pair, or is 1 MiB long; and every other field spoilt likewise",
         why: "the endpoint is open to everybody: what crashes it or keeps it busy is a denial of service",
         remedy: "validate types before use, bound the body and the password, and answer 400",

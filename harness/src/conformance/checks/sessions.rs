@@ -45,7 +45,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::User,
         cost: cost(16, 2),
         intrusive: false,
-        flaws: &["get-refresh"],
+        flaws: &["get-refresh", "crash-malformed"],
         sends: "the fields of a good refresh in the query of a GET; and bodies that are broken, of another type, too long",
         why: "queries are logged, with a token in them that is good for days; what crashes the endpoint logs everybody out",
         remedy: "route the endpoint for POST only, read fields from the body only, and validate their types",

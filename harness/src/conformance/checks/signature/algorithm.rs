@@ -103,7 +103,7 @@ pub(super) const ODD: Check = Check {
     isolation: Isolation::Shared,
     cost: cost(65, 1),
     intrusive: false,
-    flaws: &["crash-null-alg", "case-fold-alg", "unverified-refresh"],
+    flaws: &["crash-null-alg", "case-fold-alg", "unverified-refresh", "crash-odd-alg"],
     sends: "access and refresh tokens without `alg`, with null, \"\", 0, [], {}, [own], the own name in lower case, with a NUL, unknown, 10 kB long; \
             signed by the server's key where that is known",
     why: "a header that nobody expected ends in a server error or in another code path than the checked one",
@@ -169,7 +169,7 @@ pub(super) const SIBLING: Check = Check {
     isolation: Isolation::Shared,
     cost: cost(20, 2),
     intrusive: false,
-    flaws: &["any-hs"],
+    flaws: &["any-hs", "any-rs"],
     sends: "tokens signed by the server's own key under another algorithm of its family (HS256 as HS512, RS256 as PS256)",
     why: "a key used for two algorithms is as strong as the weaker, and a header that chooses between them is in charge",
     remedy: "bind the key to one algorithm (`alg` in the JWK) and allow only that",

@@ -78,7 +78,7 @@ pub(super) const INJECT: Check = Check {
     isolation: Isolation::Shared,
     cost: cost(130, 2),
     intrusive: false,
-    flaws: &["kid-as-path", "kid-pattern", "kid-sql", "unverified-refresh"],
+    flaws: &["kid-as-path", "kid-pattern", "kid-sql", "unverified-refresh", "kid-command"],
     sends: "tokens whose `kid` leads to a file or a query with a known result, under an HMAC keyed with that result; \
             tokens under the server's own key whose `kid` is a condition or a pattern that finds it; \
             and some whose `kid` would make a shell sleep; and refresh tokens likewise",

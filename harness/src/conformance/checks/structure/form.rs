@@ -95,7 +95,7 @@ pub(super) const NOT_A_STRING: Check = Check {
     isolation: Isolation::Shared,
     cost: cost(30, 1),
     intrusive: false,
-    flaws: &["crash-type"],
+    flaws: &["crash-type", "crash-malformed"],
     sends: "JSON bodies whose token is a number, a boolean, null, an array, an object, an empty or a broken string",
     why: "a type that nobody expected is the shortest way to a stack trace, and to a worker that dies",
     remedy: "validate the body's types before the token is looked at, and answer 400",

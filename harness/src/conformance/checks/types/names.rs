@@ -101,7 +101,7 @@ pub(super) const ISS: Check = Check {
     isolation: Isolation::Shared,
     cost: cost(20, 1),
     intrusive: false,
-    flaws: &["iss-includes"],
+    flaws: &["iss-includes", "iss-no-string"],
     sends: "signed tokens whose `iss` is an array with the right issuer and another, an object, null",
     why: "an `includes` on an array believes one issuer while keys are taken from another",
     remedy: "require a string that equals the configured issuer",
