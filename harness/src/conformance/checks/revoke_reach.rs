@@ -188,10 +188,13 @@ fn durable(p: &mut Probe<'_>) -> Result<(), Stop> {
     }
     p.restart()?;
     let shown = p.refresh(&revoked)?;
-    // Where a restart ends every session (a key that is made anew), no refusal after it is a revocation's doing.
+    // Where a restart ends every session (they live in the process, or the key is made anew), none comes back.
     if !shown.accepted() && !p.refresh(&alive)?.accepted() {
-        let why = "a refresh token that nobody revoked is refused after the restart too: sessions end with the process";
-        return Err(Stop::Inconclusive(why.to_owned()));
+        let again = p.fresh_refresh()?;
+        return Err(match p.refresh(&again)?.accepted() {
+            true => Stop::not_applicable("a restart ends every session, so that none of them comes back"),
+            false => Stop::blocked_by("refresh-basic"),
+        });
     }
     p.judge_refusal(None, "a token refused after a restart that was revoked before it", &shown);
     p.transient();
