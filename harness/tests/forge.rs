@@ -63,6 +63,7 @@ fn pasted(lines: &str) -> String {
     let known = [
         ("PASSWORD", "correct-horse-9"),
         ("SECOND_PASSWORD", "correct-horse-9"),
+        ("CLIENT_SECRET", "assay-secret"),
         ("SECOND_CLIENT_SECRET", "assay-two-secret"),
     ];
     let output = shell(lines, &known);
@@ -129,6 +130,25 @@ fn a_line_for_a_second_client_takes_its_secret_from_a_variable() {
         shows_again(evidence);
     });
     assert!(shown > 0, "nothing was found");
+}
+
+#[test]
+fn a_line_shows_again_what_a_refresh_a_revocation_and_introspection_said() {
+    let oauth = load("reference-oauth", None, Path::new(".")).unwrap();
+    for (flaw, only) in [
+        ("scope-upgrade", "refresh-scope"),
+        ("narrow-refused", "refresh-scope"),
+        ("scope-shrinks", "refresh-scope"),
+        ("trust-hint", "revoke-hint"),
+        ("anyone-revokes", "revoke-authz"),
+        ("active-string", "verify-shape"),
+        ("get-introspection", "verify-shape"),
+        ("inactive-leaks", "verify-inactive-minimal"),
+        ("inactive-refused", "verify-inactive-minimal"),
+    ] {
+        let shown = findings_by(flaw, &[only], &oauth, shows_again);
+        assert!(shown > 0, "{flaw}: nothing was found to be shown again");
+    }
 }
 
 #[test]

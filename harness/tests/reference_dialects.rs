@@ -113,6 +113,17 @@ fn a_second_client_that_nobody_knows_lets_nothing_pass() {
     assert!(checks[0].summary.contains("second_client"), "{}", checks[0].summary);
 }
 
+#[test]
+fn a_denylist_that_lives_in_the_process_does_not_outlive_it() {
+    let durable: Vec<&'static Check> = catalogue().iter().copied().filter(|c| c.id == "revoke-durable").collect();
+    let (checks, _) = examined(Config::default(), "reference", Some("durable"), &durable);
+    assert_eq!(checks[0].grade, Grade::Violation, "{}", checks[0].summary);
+    let folder = tempfile::tempdir().unwrap();
+    let store = reference_server::StoreConfig::File(folder.path().join("tokens"));
+    let (checks, _) = examined(Config { store, ..Config::default() }, "reference", Some("durable"), &durable);
+    assert_eq!(checks[0].grade, Grade::Ok, "{}", checks[0].summary);
+}
+
 #[track_caller]
 fn is_clean(config: Config, variant: Option<&str>) {
     let found = found(config, "reference-oauth", variant);

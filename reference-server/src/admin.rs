@@ -17,6 +17,7 @@ use crate::flaws::FlawId;
 use crate::keys::Key;
 use crate::reply;
 use crate::state::State;
+use crate::store::Store;
 use crate::verify::open;
 
 type Server = Shared<Arc<State>>;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> Router<Arc<State>> {
         .route("/_ref/freeze", post(freeze))
         .route("/_ref/counters", get(counters))
         .route("/_ref/verify-jws", post(verify_jws))
+        .route("/_ref/restart", post(restart))
         .route("/_ref/reset", post(reset))
         .fallback(async || reply::detail(StatusCode::NOT_FOUND, "no such hook"))
 }
@@ -291,7 +293,8 @@ async fn verify_jws(Shared(state): Server, request: Request) -> Response {
     }
 }
 
-async fn reset(Shared(state): Server) -> Response {
+/// Forgets what lives in this process only.
+fn forget(state: &State) {
     state.users.reset();
     state.keys.reset();
     state.clock.set_offset(0);
@@ -300,5 +303,17 @@ async fn reset(Shared(state): Server) -> Response {
     state.throttle.clear();
     state.slips.clear();
     state.notes.clear();
+}
+
+/// What a restart does to tokens: all that is remembered of them in this process is gone, and what the store keeps
+/// elsewhere is as it was.
+async fn restart(Shared(state): Server) -> Response {
+    forget(&state);
+    let in_memory = matches!(state.store, Store::Memory(_));
+    done(!in_memory || state.store.clear().await.is_ok())
+}
+
+async fn reset(Shared(state): Server) -> Response {
+    forget(&state);
     done(state.store.clear().await.is_ok())
 }

@@ -42,6 +42,7 @@
 //! | `/_ref/freeze` | `{"ms": 2000}` | answers nothing on the public port for so long |
 //! | `GET /_ref/counters` | | what happened so far |
 //! | `/_ref/verify-jws` | `{"jws": "a.b.c", "key": {"alg", "secret" or "pem" or "jwk", "kid"}}` | `{"valid": bool}`: form, header and signature only; the server's keys where `key` is left out |
+//! | `/_ref/restart` | | what a restart does: users, keys, clock and whatever else lives in the process as at the start; what the store keeps elsewhere stays |
 //! | `/_ref/reset` | | users, keys, clock, delays, counters and revocations as at the start |
 
 mod admin;

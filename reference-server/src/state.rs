@@ -106,6 +106,10 @@ impl Gates {
         if on(FlawId::ImmortalRefresh) {
             refresh.check_exp = false;
         }
+        if on(FlawId::TypeBlind) {
+            // An ID token is for the client.
+            (verify.purposes, verify.audience) = (Vec::new(), Vec::new());
+        }
         if on(FlawId::VerifySignatureOnly) {
             verify = Gate {
                 purposes: Vec::new(),

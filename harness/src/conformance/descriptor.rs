@@ -103,6 +103,10 @@ impl Levels {
     pub const fn rfc9068(self, level: Level) -> Levels {
         Levels { rfc9068: Some(level), ..self }
     }
+    /// Only where OAuth 2 is spoken, or a dialect built on it.
+    pub const fn only_oauth(level: Level) -> Levels {
+        Levels { simple: None, rs_only: None, ..Levels::all(level) }
+    }
     /// Only where the dialect is OpenID Connect.
     pub const fn only_oidc(level: Level) -> Levels {
         Levels { simple: None, oauth: None, oidc: Some(level), rfc9068: None, rs_only: None }

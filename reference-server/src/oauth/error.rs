@@ -10,7 +10,7 @@ use crate::reply;
 use crate::session::Denied;
 use crate::state::State;
 
-/// The error codes of RFC 6749 section 5.2 that occur here, and RFC 6749's word for an overload.
+/// The error codes of RFC 6749 section 5.2 that occur here, RFC 6749's word for an overload, and RFC 7009's for a kind of token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
     InvalidRequest,
@@ -20,6 +20,7 @@ pub(super) enum Code {
     UnsupportedGrantType,
     InvalidScope,
     TemporarilyUnavailable,
+    UnsupportedTokenType,
 }
 
 impl Code {
@@ -32,6 +33,7 @@ impl Code {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }
 }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use axum::extract::{Request, State as Shared};
 use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::error::{Code, denied, no_client, refused};
 use super::{client, form};
+use crate::body::Fields;
 use crate::client::NoClient;
+use crate::flaws::FlawId as F;
 use crate::reply::{self, Challenge};
 use crate::resource;
 use crate::scope;
 use crate::session::{Caller, Denied, Terms};
 use crate::state::State;
 use crate::token::{Audience, NumericDate, Purpose};
+use crate::verify::Refusal;
 
 type Server = Shared<Arc<State>>;
 
@@ -63,17 +67,57 @@ fn described(caller: &Caller<'_>) -> Value {
     Value::Object(told)
 }
 
+/// What the mistakes make of what is told.
+fn slipped(state: &State, caller: &Caller<'_>, mut told: Value) -> Value {
+    if state.has(F::ActiveString) {
+        told["active"] = json!("true");
+    }
+    if state.has(F::IntrospectedMs) {
+        for name in ["exp", "iat"] {
+            if let Some(at) = told.get(name).and_then(Value::as_i64) {
+                told[name] = json!(at * 1000);
+            }
+        }
+    }
+    if let Some(user) = caller.user.as_ref().filter(|_| state.has(F::NameAsSub)) {
+        told["sub"] = json!(*user.name);
+    }
+    if state.has(F::TypeBlind) {
+        (told["token_use"], told["token_type"]) = (json!("access"), json!("Bearer"));
+    }
+    told
+}
+
+/// What is told of a token that is not active.
+fn inactive(state: &State, why: Denied) -> Response {
+    if state.has(F::InactiveRefused) {
+        return reply::detail(StatusCode::NOT_FOUND, "no such token");
+    }
+    if state.has(F::InactiveLeaks) {
+        return reply::json(StatusCode::OK, &json!({"active": false, "reason": format!("{why:?}")}));
+    }
+    reply::json(StatusCode::OK, &json!({"active": false}))
+}
+
 /// RFC 7662. Any confidential client may ask: it stands for a resource server.
 pub(super) async fn introspect(Shared(state): Server, request: Request) -> Response {
-    let (headers, fields) = match form(&state, request).await {
-        Ok(read) => read,
-        Err(response) => return *response,
-    };
-    match client(&state, &headers, &fields) {
-        _ if state.has(crate::flaws::FlawId::OpenIntrospection) => {}
+    match form(&state, request).await {
+        Ok((headers, fields)) => introspected(&state, &headers, &fields).await,
+        Err(response) => *response,
+    }
+}
+
+pub(super) async fn introspect_by_query(Shared(state): Server, request: Request) -> Response {
+    let fields = Fields::of_form(request.uri().query().unwrap_or("")).unwrap_or_default();
+    introspected(&state, request.headers(), &fields).await
+}
+
+async fn introspected(state: &State, headers: &HeaderMap, fields: &Fields<'_>) -> Response {
+    match client(state, headers, fields) {
+        _ if state.has(F::OpenIntrospection) => {}
         Ok(client) if client.is_confidential() => {}
         // An id alone proves nothing, and the answer is not for everybody.
-        Ok(_) => return no_client(&state, NoClient::Invalid),
+        Ok(_) => return no_client(state, NoClient::Invalid),
         Err(response) => return *response,
     }
     let Some(token) = fields.text("token").filter(|token| !token.is_empty()) else {
@@ -81,11 +125,31 @@ pub(super) async fn introspect(Shared(state): Server, request: Request) -> Respo
     };
     let mut payload = Vec::with_capacity(512);
     match state.inspect(token, &mut payload).await {
-        Ok(caller) => reply::json(StatusCode::OK, &described(&caller)),
-        Err(Denied::Unavailable) => denied(&state, Denied::Unavailable),
+        Ok(caller) if state.flaws.is_empty() => reply::json(StatusCode::OK, &described(&caller)),
+        Ok(caller) => {
+            let mut response = reply::json(StatusCode::OK, &slipped(state, &caller, described(&caller)));
+            if state.has(F::PlainIntrospection) {
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            }
+            response
+        }
+        Err(Denied::Unavailable) => denied(state, Denied::Unavailable),
         Err(Denied::Crash) => reply::crash(),
         // Why is nobody's business (section 2.2).
-        Err(_) => reply::json(StatusCode::OK, &json!({"active": false})),
+        Err(why) => inactive(state, why),
+    }
+}
+
+/// A mistake: what is not where the hint says is nowhere.
+async fn by_hint(state: &Arc<State>, token: &str, terms: Terms<'_>, hint: &str) -> Result<(), Denied> {
+    match hint {
+        "refresh_token" => state.end(token, terms).await,
+        "access_token" => {
+            let mut payload = Vec::with_capacity(512);
+            state.caller(&state.gates.resource, token, &mut payload).await?;
+            state.revoke_access(token, terms).await
+        }
+        _ => Err(Denied::Token(Refusal::WrongType)),
     }
 }
 
@@ -96,16 +160,25 @@ pub(super) async fn revoke(Shared(state): Server, request: Request) -> Response 
         Err(response) => return *response,
     };
     let client = match client(&state, &headers, &fields) {
-        Ok(client) => client,
+        Ok(client) => Some(&*client.id),
+        Err(_) if state.has(F::AnyoneRevokes) => None,
         Err(response) => return *response,
     };
     let Some(token) = fields.text("token").filter(|token| !token.is_empty()) else {
         return refused(Code::InvalidRequest, "token is missing");
     };
-    let terms = Terms { client: Some(&client.id), ..Terms::default() };
-    let outcome = match state.end(token, terms).await {
-        Err(Denied::Token(crate::verify::Refusal::WrongType)) => state.revoke_access(token, terms).await,
-        other => other,
+    let any_client = state.has(F::AnyoneRevokes) || state.has(F::UnboundRevoke);
+    let terms = Terms { client, any_client, ..Terms::default() };
+    let hint = fields.text("token_type_hint").filter(|_| !state.flaws.is_empty());
+    if state.has(F::HintRefused) && hint.is_some_and(|hint| !["access_token", "refresh_token"].contains(&hint)) {
+        return refused(Code::UnsupportedTokenType, "expected access_token or refresh_token");
+    }
+    let outcome = match hint.filter(|_| state.has(F::TrustHint)) {
+        Some(hint) => by_hint(&state, token, terms, hint).await,
+        None => match state.end(token, terms).await {
+            Err(Denied::Token(Refusal::WrongType)) => state.revoke_access(token, terms).await,
+            other => other,
+        },
     };
     match outcome {
         Ok(()) => reply::bytes(StatusCode::OK, Bytes::from_static(b"{}")),

@@ -25,9 +25,13 @@ pub(crate) fn routes(state: &State) -> Router<Arc<State>> {
     if state.has(F::GetLogin) {
         token = token.get(token::token_by_query);
     }
+    let mut introspecting = post(inspect::introspect);
+    if state.has(F::GetIntrospection) {
+        introspecting = introspecting.get(inspect::introspect_by_query);
+    }
     Router::new()
         .route("/oauth/token", token)
-        .route("/oauth/introspect", post(inspect::introspect))
+        .route("/oauth/introspect", introspecting)
         .route("/oauth/revoke", post(inspect::revoke))
         .route("/userinfo", get(inspect::userinfo).post(inspect::userinfo))
         .route(discovery::AUTHORIZATION_SERVER, get(discovery::authorization_server))

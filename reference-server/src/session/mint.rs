@@ -91,7 +91,7 @@ impl State {
         };
         let more = (draft.purpose == Purpose::Access && !self.config.claims.is_empty())
             .then(|| templated(&self.config.claims, user, grant));
-        let issue = Issue {
+        let mut issue = Issue {
             token_type: draft.purpose.name(),
             exp: draft.exp,
             iat: draft.iat,
@@ -121,6 +121,9 @@ impl State {
             password: user.filter(|_| self.has(F::HashInClaim)).map(|user| user.password.text()),
             more: more.as_ref(),
         };
+        if draft.purpose == Purpose::Id && grant.refreshed && !self.flaws.is_empty() {
+            self.slip_id_token(&mut issue, grant);
+        }
         let head = if self.config.rfc9068 && draft.purpose == Purpose::Access { &key.head_access } else { &key.head };
         let mut claims = Vec::with_capacity(CLAIMS_BYTES);
         issue.write(&mut claims).map_err(|_| Denied::Crash)?;
@@ -153,6 +156,26 @@ impl State {
             draft.jti = format!("{}", (self.now() * 1000.0) as u64);
         }
         draft
+    }
+
+    /// What the mistakes make of the ID token that comes with a refresh.
+    fn slip_id_token<'i>(&self, issue: &mut Issue<'i>, grant: &'i Grant) {
+        if self.has(F::SubChanges) {
+            issue.sub = Some(&grant.session);
+        }
+        if self.has(F::IdTokenElsewhere) {
+            issue.iss = Some("https://elsewhere.example");
+            issue.aud = Some(json!("elsewhere"));
+        }
+        if self.has(F::AuthTimeMoves) {
+            issue.auth_time = Some(issue.iat);
+        }
+        if self.has(F::IdTokenCopied) {
+            issue.iat = grant.auth_time;
+        }
+        if self.has(F::NonceAnew) {
+            issue.nonce = Some(&grant.session);
+        }
     }
 
     /// The ID token of a login or of a refresh (OpenID Connect Core sections 2 and 12.2).

@@ -78,6 +78,8 @@ pub(crate) struct Grant {
     pub(crate) client: Option<String>,
     /// The login's `nonce`, repeated in its ID token.
     pub(crate) nonce: Option<String>,
+    /// It goes on by a refresh.
+    pub(crate) refreshed: bool,
 }
 
 /// On whose behalf a token is presented, and what is wanted for it.
@@ -157,7 +159,8 @@ impl State {
             return Err(Denied::Token(Refusal::Revoked));
         }
         let by_text = self.has(F::DenylistByString) || self.has(F::DenylistAccessString);
-        if by_text && self.slips.is_denied(text) {
+        let in_memory = self.has(F::MemoryDenylist) && self.slips.is_denied(claims.session());
+        if in_memory || by_text && self.slips.is_denied(text) {
             return Err(Denied::Token(Refusal::Revoked));
         }
         Ok(Caller { claims, user })

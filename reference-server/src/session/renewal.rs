@@ -37,13 +37,18 @@ impl State {
             // The user may have gained or lost rights since the last pair.
             scope: caller.user.as_ref().map(|user| user.scope.to_string()),
             client: claims.client_id.as_ref().map(|client| client.0.to_string()),
+            refreshed: true,
             ..Grant::default()
         };
         if terms.client.is_some() {
             let granted = claims.scope.as_ref().map_or("", AsRef::as_ref);
             let rights = grant.scope.take().unwrap_or_default();
-            grant.scope = Some(scope::narrowed(granted, &rights, terms.scope).ok_or(Denied::Scope)?);
-            grant.whole_scope = Some(granted.to_owned());
+            let narrowed = match self.flaws.is_empty() {
+                true => scope::narrowed(granted, &rights, terms.scope),
+                false => self.slipped_scope(granted, &rights, terms.scope),
+            };
+            grant.scope = Some(narrowed.ok_or(Denied::Scope)?);
+            grant.whole_scope = Some(granted.to_owned()).filter(|_| !self.has(F::ScopeShrinks));
         }
         let ring = self.keys.now();
         let mut user = caller.user.clone();
@@ -97,6 +102,15 @@ impl State {
         Ok(Pair { access, lives_s, refresh, grant, user: caller.user.clone() })
     }
 
+    /// What a refresh is granted as the mistakes see it.
+    fn slipped_scope(&self, granted: &str, rights: &str, asked: Option<&str>) -> Option<String> {
+        if self.has(F::ScopeUpgrade) && asked.is_some() {
+            return scope::granted(rights, asked);
+        }
+        let narrowed = scope::narrowed(granted, rights, asked)?;
+        Some(narrowed).filter(|narrowed| !self.has(F::NarrowRefused) || narrowed.len() >= granted.len())
+    }
+
     /// A rotation as the mistakes do it.
     async fn slipped_rotation(&self, presented: Presented<'_>, next: &Successor, now: f64) -> Result<Rotation, Denied> {
         if self.has(F::RotateWithoutRevoke) {
@@ -145,6 +159,10 @@ impl State {
         }
         if self.has(F::DenylistByString) {
             self.slips.deny(text);
+            return Ok(());
+        }
+        if self.has(F::MemoryDenylist) {
+            self.slips.deny(session);
             return Ok(());
         }
         if self.has(F::LazyDenylist) {

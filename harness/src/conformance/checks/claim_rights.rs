@@ -326,7 +326,7 @@ fn client_binding(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 /// The error code of an answer.
-fn error_of(answer: &Answer) -> Option<Value> {
+pub(super) fn error_of(answer: &Answer) -> Option<Value> {
     answer.reply.as_ref().and_then(|r| r.json()).and_then(|j| j.get("error").cloned())
 }
 

@@ -47,14 +47,14 @@ pub const VERIFY: &[Check] = &[Check {
 }];
 
 /// The profile's client with a secret that is not its own.
-fn impostor(p: &Probe<'_>) -> Option<ClientEntry> {
+pub(super) fn impostor(p: &Probe<'_>) -> Option<ClientEntry> {
     let client = p.target().client()?;
     client.secret.as_ref()?;
     Some(ClientEntry { id: client.id.clone(), secret: Some("assay-wrong-secret-1".to_owned()) })
 }
 
 /// Whether a request of this operation carries a client's secret.
-fn carries_secret(p: &Probe<'_>, operation: &str) -> bool {
+pub(super) fn carries_secret(p: &Probe<'_>, operation: &str) -> bool {
     p.target().has(operation) && !p.target().is_command(operation) && p.target().mentions(operation, "client.secret")
 }
 

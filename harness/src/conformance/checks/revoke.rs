@@ -105,7 +105,7 @@ pub(super) fn takes_refresh(p: &Probe<'_>) -> Result<(), Stop> {
 }
 
 /// The ways that take an access token.
-fn taking(p: &mut Probe<'_>, access: &str) -> Result<Vec<Way>, Stop> {
+pub(super) fn taking(p: &mut Probe<'_>, access: &str) -> Result<Vec<Way>, Stop> {
     let mut ways = Vec::new();
     for way in p.ways().into_iter().filter(Way::usable) {
         if p.present(&way, access)?.accepted() {
@@ -220,13 +220,13 @@ fn access_itself(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 /// Whether the profile itself says that a revocation takes access tokens.
-fn names_access(p: &Probe<'_>) -> bool {
+pub(super) fn names_access(p: &Probe<'_>) -> bool {
     let accepts = p.profile().operations.get("revoke").and_then(|operation| operation.accepts.as_ref());
     accepts.is_some_and(|kinds| kinds.contains(&TokenUse::Access))
 }
 
 /// Waits for as long as the profile says that a revocation takes.
-fn bound(p: &mut Probe<'_>) -> Result<(), Stop> {
+pub(super) fn bound(p: &mut Probe<'_>) -> Result<(), Stop> {
     let bound = p.profile().declares.revocation_bound_s.unwrap_or(0.0);
     if bound > 0.0 {
         p.pause(Nanos::from_secs_f64(bound.min(30.0)).duration(), "the declared time of a revocation")?;
@@ -235,7 +235,7 @@ fn bound(p: &mut Probe<'_>) -> Result<(), Stop> {
 }
 
 /// Judges a revoked access token at each of these ways; whether one still takes it.
-fn refused_everywhere(p: &mut Probe<'_>, variant: &str, ways: &[Way], token: &str) -> Result<bool, Stop> {
+pub(super) fn refused_everywhere(p: &mut Probe<'_>, variant: &str, ways: &[Way], token: &str) -> Result<bool, Stop> {
     let mut alive = false;
     for way in ways {
         let shown = p.present(way, token)?;

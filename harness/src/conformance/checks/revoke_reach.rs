@@ -50,6 +50,23 @@ pub const CHECKS: &[Check] = &[
         remedy: "give each login an id, put it into its tokens, and revoke that",
         run: cascade,
     },
+    Check {
+        id: "revoke-durable",
+        group: "REVOKE",
+        requirement: "a revocation outlives a restart of the server",
+        sources: &["RFC 7009 section 2", "ASVS 7.4.1"],
+        levels: Levels::issuing(Level::Must),
+        needs: &[Need::Revoke, Need::Refresh, Need::Restart],
+        variants: &[],
+        isolation: Isolation::Exclusive,
+        cost: cost(8, 8),
+        intrusive: false,
+        flaws: &["memory-denylist"],
+        sends: "two logins, the revocation of the first one's refresh token, the admin hook that restarts the server, and a refresh with each of the two tokens",
+        why: "a denylist that lives in a process is emptied by the next release, and everybody who was logged out is in again",
+        remedy: "keep revocations where they outlive the process: in the database, or in a cache that writes to disk",
+        run: durable,
+    },
 ];
 
 /// The tokens of a login and the ways that honour a revocation of it, given time.
@@ -152,5 +169,34 @@ fn cascade(p: &mut Probe<'_>) -> Result<(), Stop> {
     } else {
         p.fail_seen(Some("sibling"), &answer.finding(), "the user's other login to go on", &answer);
     }
+    Ok(())
+}
+
+fn durable(p: &mut Probe<'_>) -> Result<(), Stop> {
+    if p.target().is_command("refresh") || p.target().is_command("revoke") {
+        return Err(Stop::not_applicable("refreshing or revoking is a command of the profile"));
+    }
+    super::revoke::takes_refresh(p)?;
+    p.session.holds_several()?;
+    let (revoked, alive) = (p.fresh_refresh()?, p.fresh_refresh()?);
+    if !p.call_with_token("revoke", &revoked)?.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    super::revoke::bound(p)?;
+    if p.refresh(&revoked)?.accepted() {
+        return Err(Stop::blocked_by("revoke-effective"));
+    }
+    p.restart()?;
+    let shown = p.refresh(&revoked)?;
+    // Where a restart ends every session (they live in the process, or the key is made anew), none comes back.
+    if !shown.accepted() && !p.refresh(&alive)?.accepted() {
+        let again = p.fresh_refresh()?;
+        return Err(match p.refresh(&again)?.accepted() {
+            true => Stop::not_applicable("a restart ends every session, so that none of them comes back"),
+            false => Stop::blocked_by("refresh-basic"),
+        });
+    }
+    p.judge_refusal(None, "a token refused after a restart that was revoked before it", &shown);
+    p.transient();
     Ok(())
 }

@@ -169,6 +169,11 @@ impl Setup {
         let mut profile =
             load(spoken.profile, variant, Path::new(".")).map_err(|e| format!("the built-in profile: {e}"))?;
         let setting = |name: &str| self.settings.get(name).cloned();
+        if setting("store").is_some() {
+            let durable = load(DIALECTS[0].profile, Some("durable"), Path::new("."))
+                .map_err(|e| format!("the built-in profile: {e}"))?;
+            profile.admin.extend(durable.admin);
+        }
         let seconds = |name: &str| setting(name).and_then(|text| text.parse::<Span>().ok()).map(|s| s.0.as_secs_f64());
         if let Some(issuer) = setting("issuer") {
             profile.declares.issuer = Some(issuer);

@@ -1,6 +1,7 @@
 //! How is the server changed for a while? By its admin hooks, and put back whatever comes of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 
 use crate::target::Vars;
 
@@ -50,6 +51,27 @@ impl Probe<'_> {
             None if p.target().has_hook("reset") => p.reset(vars),
             None => Ok(()),
         })
+    }
+
+    /// Restarts the server by its hook, and waits until it logs users in again.
+    ///
+    /// # Errors
+    /// Inconclusive where the hook does not do its work, or no login works for long; or the run ends.
+    pub fn restart(&mut self) -> Result<(), Stop> {
+        const TRIES: usize = 40;
+        let vars = self.vars();
+        self.admin("restart", &vars)?;
+        self.hang_up();
+        self.begins_anew();
+        for _ in 0..TRIES {
+            match self.login_with(&vars) {
+                Err(Stop::Skip(_) | Stop::Inconclusive(_)) => {
+                    self.pause(Duration::from_millis(500), "the server to come back")?;
+                }
+                other => return other.map(|_| ()),
+            }
+        }
+        Err(Stop::Inconclusive("no login works after the server was restarted".to_owned()))
     }
 
     /// Does work that moves the server's clock, and puts the clock back as [`changed`](Self::changed) puts back.
@@ -140,7 +162,6 @@ fn undo_of(hook: &str) -> Option<&'static str> {
 mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
 
     use super::*;
     use crate::clock;

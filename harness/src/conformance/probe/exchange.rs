@@ -203,6 +203,22 @@ impl Probe<'_> {
         (result, number)
     }
 
+    /// Sends an operation with a token and closes the connection `after` so long, without reading what has come back.
+    ///
+    /// # Errors
+    /// Inconclusive where the token cannot travel, or nothing can be sent; or the run ends.
+    pub fn send_and_leave(&mut self, operation: &str, token: &str, after: Duration) -> Result<(), Stop> {
+        self.guard()?;
+        let target = self.session.target;
+        let request = target.request(operation, &self.vars_with(token)).map_err(Stop::unsendable)?;
+        let unsent = |e: WireError| Stop::Inconclusive(format!("`{operation}` could not be sent: {e}"));
+        self.outcome.requests += 1;
+        self.epoch = self.session.next_epoch();
+        let mut connection = Connection::open(&target.endpoint, &target.tls, PATIENCE).map_err(unsent)?;
+        connection.send(&encode(&request, &target.endpoint), PATIENCE).map_err(unsent)?;
+        self.pause(after, "a server that is not listened to")
+    }
+
     /// Presents tokens to an operation at the same instant: every connection is open and has sent all but its last
     /// byte before the first last byte goes out. The answers come in the order given.
     ///

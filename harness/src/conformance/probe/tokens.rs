@@ -324,6 +324,14 @@ impl Probe<'_> {
         }
     }
 
+    /// What an answer to a login or a refresh brought, where it was accepted; kept out of every record from now on.
+    pub fn brought(&self, answer: &Answer) -> Option<Issued> {
+        let reply = answer.reply.as_ref().filter(|_| answer.accepted())?;
+        let issued = self.target().tokens(reply, &answer.operation).ok()?;
+        self.learn(&issued);
+        Some(issued)
+    }
+
     /// The forger: genuine header and claims, and the key that signs.
     ///
     /// # Errors
