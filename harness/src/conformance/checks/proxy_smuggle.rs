@@ -290,6 +290,6 @@ mod tests {
         assert_eq!(&inner[usize::from_str_radix(size, 16).unwrap()..], LAST_CHUNK);
         // Who ends it at the CR LF: a chunk that holds the size, then the last one, then a request.
         assert_eq!(body(&extended).split(';').next(), Some(size.len().to_string().as_str()));
-        assert!(inner.starts_with(&format!("0\r\n\r\nGET /me HTTP/1.1\r\nHost: a\r\n")));
+        assert!(inner.starts_with("0\r\n\r\nGET /me HTTP/1.1\r\nHost: a\r\n"));
     }
 }
