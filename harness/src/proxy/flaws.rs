@@ -86,7 +86,7 @@ flaws! {
         needs ["dialect=oidc"] kills ["proxy-issuer"] also ["proxy-parity"];
     LogQuery "log-query" "the access log holds queries and Authorization headers"
         kills ["proxy-logs"] also [];
-    Framing(ByLength) "cl-te" "a request with Content-Length and Transfer-Encoding ends by its length, and both go on"
+    Framing(ByLength) "cl-te" "a request with Content-Length and Transfer-Encoding ends by its length, and goes on with its Transfer-Encoding alone"
         kills ["proxy-smuggle"] also [];
     Framing(KeepsLength) "te-cl" "a request with both ends by its chunks, and goes on with its Content-Length alone"
         kills ["proxy-smuggle"] also [];
