@@ -121,6 +121,13 @@ fn a_pasted_curl_line_shows_the_finding_again() {
 }
 
 #[test]
+fn an_endpoint_that_a_document_names_and_that_is_not_there_is_asked_by_a_line() {
+    let oauth = load("reference-oauth", None, Path::new(".")).unwrap();
+    let shown = findings_by("dead-endpoint", &["keys-discovery"], &oauth, shows_again);
+    assert!(shown > 0, "nothing was found");
+}
+
+#[test]
 fn a_line_for_a_second_client_takes_its_secret_from_a_variable() {
     let oauth = load("reference-oauth", None, Path::new(".")).unwrap();
     let shown = findings_by("unbound-rt", &["claim-client-binding"], &oauth, |evidence| {

@@ -63,6 +63,7 @@ fn post_retry(p: &mut Probe<'_>) -> Result<(), Stop> {
         let saw = saw(&control);
         return Err(Stop::Inconclusive(format!("the proxy's twin passes no good POST on: {saw}")));
     }
+    let sent = String::from_utf8_lossy(&bytes).into_owned();
     let mut found = Vec::new();
     server.behave(Manner::HangsUp);
     let reply = ask(connection.is_usable().then_some(connection))?.1;
@@ -86,6 +87,7 @@ fn post_retry(p: &mut Probe<'_>) -> Result<(), Stop> {
             more => {
                 let text = format!("the POST arrived {} times; the caller saw {saw}", more.len());
                 p.fail(Some(variant), "repeated", text);
+                p.shows_bytes(&sent, &["assay-no-token"]);
             }
         }
     }

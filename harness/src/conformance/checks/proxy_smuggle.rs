@@ -177,7 +177,7 @@ fn smuggle(p: &mut Probe<'_>) -> Result<(), Stop> {
         token,
     };
     for (variant, attacks) in attacks(&ground) {
-        let mut worst = Stranger::Undisturbed;
+        let (mut worst, mut sent) = (Stranger::Undisturbed, String::new());
         for attack in attacks {
             worst = attacked(p, &way, &attack, &before)?;
             // One answer that is otherwise may be chance: a connection that a server has just closed.
@@ -185,6 +185,7 @@ fn smuggle(p: &mut Probe<'_>) -> Result<(), Stop> {
                 worst = attacked(p, &way, &attack, &before)?;
             }
             if !matches!(worst, Stranger::Undisturbed) {
+                sent = attack;
                 break;
             }
         }
@@ -193,10 +194,12 @@ fn smuggle(p: &mut Probe<'_>) -> Result<(), Stop> {
             Stranger::LetIn(answer) => {
                 let text = format!("a request without a token, sent by another caller, was {}", answer.describe());
                 p.fail(Some(variant), "desync", text);
+                p.shows_bytes(&sent, &[&ground.token]);
             }
             Stranger::Disturbed(answer) => {
                 let text = format!("another caller's request: `{before}` before, then {}", answer.describe());
                 p.fail(Some(variant), "disturbed", text);
+                p.shows_bytes(&sent, &[&ground.token]);
                 p.at_most(Level::Should);
             }
         }
