@@ -34,6 +34,7 @@ fn findings_by(flaw: &str, only: &[&str], how: &Profile, then: impl Fn(&Evidence
         redactor: Redactor::default(),
         logs: Vec::new(),
         peer: None,
+        deployment: None,
         catalogue: catalogue(),
         on_event: &|_| {},
         cancel: &AtomicBool::new(false),
@@ -118,6 +119,13 @@ fn a_pasted_curl_line_shows_the_finding_again() {
         let shown = findings(flaw, &[only], shows_again);
         assert!(shown > 0, "{flaw}: nothing was found to be shown again");
     }
+}
+
+#[test]
+fn an_endpoint_that_a_document_names_and_that_is_not_there_is_asked_by_a_line() {
+    let oauth = load("reference-oauth", None, Path::new(".")).unwrap();
+    let shown = findings_by("dead-endpoint", &["keys-discovery"], &oauth, shows_again);
+    assert!(shown > 0, "nothing was found");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use assay::launch::{CpuPlan, Deployment, LaunchError, LaunchOptions, Launcher, LogFile, ProfileStart, Start};
@@ -107,6 +108,30 @@ fn a_process_starts_answers_restarts_and_ends() {
     deployment.down();
     assert!(TcpStream::connect(("127.0.0.1", port(&url))).is_err());
     assert_eq!(processes_naming(dir.path()), Vec::<i32>::new());
+}
+
+#[test]
+fn the_proxies_of_a_chain_stand_once_more_in_front_of_something_else() {
+    let dir = folder();
+    let deployment = up(dir.path(), json!([python(), "embedded-proxy", "embedded-proxy"])).expect("up");
+    assert!(deployment.has_own_proxies());
+    std::fs::write(deployment.run_dir().join("index.html"), "first").expect("writes");
+    let other = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = other.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in other.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1000]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecond");
+        }
+    });
+    let twin = deployment.twin(address, &AtomicBool::new(false)).expect("once more");
+    assert!(get(twin.url(), "/").ends_with("second"));
+    assert!(get(deployment.url(), "/").ends_with("first"));
+    let url = twin.url().to_owned();
+    drop(twin);
+    assert!(TcpStream::connect(("127.0.0.1", port(&url))).is_err());
+    assert!(get(deployment.url(), "/").ends_with("first"));
+    assert!(!up(dir.path(), json!([python()])).expect("up").has_own_proxies());
 }
 
 #[test]

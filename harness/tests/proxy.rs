@@ -321,6 +321,7 @@ fn each_flaw_shows_before_a_correct_server_and_the_clean_proxy_shows_none() {
     sees("strip-authorization", &[("GET", "/hello/", ALICE, "")], "http/1.1 401");
     sees("cache-post", &[("POST", "/api/token/", "", "alice"), ("POST", "/api/token/", "", "bob")], "for alice");
     sees("ignore-authorization", &[("GET", "/hello/", ALICE, ""), ("GET", "/hello/", BOB, "")], "alice");
+    sees("keep-for-nobody", &[("GET", "/hello/", ALICE, ""), ("GET", "/hello/", "", "")], "alice");
     sees("rewrite-401", &[("GET", "/hello/", "", "")], "http/1.1 403");
     sees("rewrite-cache-control", &[("POST", "/api/token/", "", "alice")], "public, max-age=60");
     sees("tiny-buffer", &[("GET", "/hello/", &long, "")], "http/1.1 502");
@@ -329,6 +330,24 @@ fn each_flaw_shows_before_a_correct_server_and_the_clean_proxy_shows_none() {
     sees("join-headers", &[("GET", "/hello/", &both, "")], "bob");
     let spoofed = "X-Forwarded-Host: evil.test\r\n";
     sees("host-header-issuer", &[("GET", "/.well-known/openid-configuration", spoofed, "")], "http://evil.test/jwks");
+}
+
+#[test]
+fn what_frames_requests_wrong_passes_ordinary_ones_on_over_a_connection_that_it_keeps() {
+    for name in ["cl-te", "te-cl", "te-te", "cl-zero", "two-lengths", "lf-as-space"] {
+        let server = token_server();
+        let running = flawed(server.address, name);
+        let mut caller = Caller::of(&running);
+        for _ in 0..2 {
+            let reply = caller.ask("GET", "/hello/", ALICE, "");
+            assert!(reply.contains("alice") && reply.contains(&format!("x-assay-flaws: {name}")), "{name}: {reply}");
+            assert!(caller.ask("POST", "/api/token/", "", "bob").contains("for bob"), "{name}");
+        }
+        let chunked = "POST /api/token/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbob\r\n0\r\n\r\n";
+        caller.send(chunked);
+        assert!(read_message(&mut caller.0).expect("a reply").starts_with("HTTP/1.1 200"), "{name}");
+        assert_eq!(server.connections.load(Ordering::SeqCst), 1, "{name}");
+    }
 }
 
 #[test]

@@ -91,7 +91,12 @@ async fn stall(Shared(state): Shared<Arc<State>>, request: Request, next: Next) 
 /// Every answer of a flawed server says so.
 async fn announce(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = next.run(request).await;
+    let mut response = if state.has(FlawId::HostHeaderIssuer) {
+        let headers = request.headers().clone();
+        crate::flawed::asked_by_host(&headers, next.run(request)).await
+    } else {
+        next.run(request).await
+    };
     if state.has(FlawId::CrashMalformed) && matches!(response.status().as_u16(), 400 | 413 | 415 | 422) {
         response = reply::crash();
     }
@@ -106,7 +111,9 @@ async fn announce(Shared(state): Shared<Arc<State>>, request: Request, next: Nex
 }
 
 async fn jwks(Shared(state): Shared<Arc<State>>) -> Response {
-    let mut response = reply::bytes(StatusCode::OK, state.keys.now().jwks.clone());
+    let other = state.has(FlawId::PerNodeKey).then(|| state.slips.other_set(state.config.algorithm)).flatten();
+    let set = other.unwrap_or_else(|| state.keys.now().jwks.clone());
+    let mut response = reply::bytes(StatusCode::OK, set);
     response.headers_mut().insert(
         CACHE_CONTROL,
         HeaderValue::from_static(if state.has(FlawId::ImmutableJwks) {

@@ -203,11 +203,22 @@ flaws! {
 
     // Keys.
     PrivateInJwks "private-in-jwks" "the key set publishes the private half" needs ["--alg=ES256"] kills ["keys-jwks-shape"] also [];
+    ShortKey "short-key" "an RSA key of 1,024 bits is in the key set" needs ["--alg=RS256"] kills ["keys-jwks-shape"] also [];
+    TwinKid "twin-kid" "two keys of the key set go by one kid" needs ["--alg=RS256"] kills ["keys-jwks-shape"] also [];
     KidMismatch "kid-mismatch" "tokens name a key that is not in the set" needs ["--alg=RS256"] kills ["keys-token-resolves"] also ["struct-benign" "struct-member-case" "keys-rotation-load" "keys-rotation-overlap" "struct-b64-padding"];
     ImmutableJwks "immutable-jwks" "the key set may be kept for a year" needs ["--alg=RS256"] kills ["keys-cache-policy"] also [];
     DropOldKey "drop-old-key" "a rotation forgets the old key at once" needs ["--alg=RS256"] kills ["keys-rotation-overlap"] also ["keys-rotation-load"];
     ColdCacheWindow "cold-cache-window" "a new key signs half a second before it verifies" needs ["--alg=RS256"] kills ["keys-rotation-load"] also ["keys-rotation-overlap"];
+    PerNodeKey "per-node-key" "every other request for the key set meets an instance with a key of its own" needs ["--alg=RS256"] kills ["keys-instances"] also ["keys-token-resolves" "keys-rotation-overlap"];
     CacheForever "cache-forever" "a retired key goes on verifying" needs ["--alg=RS256"] kills ["keys-retired"] also [];
+
+    // What the server says about itself.
+    IssuerMismatch "issuer-mismatch" "the discovery documents name another issuer than the tokens do" needs ["dialect=oidc"] kills ["keys-discovery"] also [];
+    ThinMetadata "thin-metadata" "the discovery documents lack members that must be there" needs ["dialect=oidc"] kills ["keys-discovery"] also [];
+    TextMetadata "text-metadata" "the discovery documents say text/plain" needs ["dialect=oidc"] kills ["keys-discovery"] also [];
+    DeadEndpoint "dead-endpoint" "the discovery documents name an endpoint that is not there" needs ["dialect=oidc"] kills ["keys-discovery"] also [];
+    BoastfulMetadata "boastful-metadata" "the discovery documents name algorithms that do not sign, none among them" needs ["dialect=oidc"] kills ["keys-discovery"] also [];
+    HostHeaderIssuer "host-header-issuer" "the issuer in tokens and discovery documents is the host that the request names" needs ["dialect=oidc"] kills ["proxy-issuer"] also [];
 
     // What gets out.
     Traceback "traceback" "errors show a stack trace with a path and the settings" needs [] kills ["leak-error-body"] also [];

@@ -89,6 +89,9 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// The modulus of an RSA key of 1,024 bits, of which nobody has the private half.
+const SHORT_MODULUS: &str = "-m9j5GroWzHYJ-81MlZmId8u-hh1VsYCpTHJPn9Q7QsBBg1Q6VSgBZVlQPjcqVcAyvKW31_jwq5KldLk8oYwr5fdK8BPGFdPQWNH96wBlWAtF_UwbyVkcFPkcrQedM0Jjf8ickU7kBjuYd8nyqRDOXbMCvMBVsJUXKyvof4Tpxc";
+
 fn big_endian(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -392,6 +395,23 @@ impl Key {
         }
         self.fixed_nonce = flaws.has(FlawId::FixedK);
         self
+    }
+
+    /// What the mistakes publish beside the keys.
+    pub(crate) fn published_by_mistake(&self, flaws: &FlawSet) -> Result<Vec<Value>, KeyError> {
+        let mut beside = Vec::new();
+        if flaws.has(FlawId::ShortKey) {
+            beside.push(
+                json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "of-2004", "n": SHORT_MODULUS, "e": "AQAB"}),
+            );
+        }
+        if flaws.has(FlawId::TwinKid)
+            && let Some(mut twin) = Self::generate(self.algorithm)?.jwk
+        {
+            twin["kid"] = json!(self.kid);
+            beside.push(twin);
+        }
+        Ok(beside)
     }
 
     /// From when on the key verifies; the first call counts. Only a mistake has it wait.

@@ -1,9 +1,14 @@
 //! What do the deliberate mistakes remember? Nothing of this is touched by a server without them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use crate::algorithm::Algorithm;
+use crate::keys::Key;
 use crate::users::User;
 use crate::verify::Refusal;
 
@@ -18,6 +23,8 @@ pub(crate) struct Slips {
     shared_user: Mutex<Option<Arc<User>>>,
     denied: Mutex<HashSet<String>>,
     verdicts: Mutex<HashMap<String, (f64, Verdict)>>,
+    turns: AtomicUsize,
+    other_set: OnceLock<Bytes>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,6 +63,18 @@ impl Slips {
         if verdicts.len() < MOST {
             verdicts.insert(text.to_owned(), (now, verdict));
         }
+    }
+
+    /// The key set of the other instance, where it is that one's turn: as many keys, of the same kind.
+    pub(crate) fn other_set(&self, algorithm: &'static Algorithm) -> Option<Bytes> {
+        if self.turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return None;
+        }
+        let made = || {
+            let keys: Vec<_> = Key::generate(algorithm).ok().and_then(|key| key.jwk).into_iter().collect();
+            Bytes::from(serde_json::json!({"keys": keys}).to_string())
+        };
+        Some(self.other_set.get_or_init(made).clone())
     }
 
     /// Forgets everything.

@@ -1,5 +1,7 @@
 //! What does a running server hold? Everything that its handlers share.
 
+use std::borrow::Cow;
+
 use secrecy::ExposeSecret;
 
 use crate::clock::Clock;
@@ -254,7 +256,8 @@ impl State {
             .map(|alg| Sealer::new(alg, config.encryption_key.as_ref().map(|key| key.expose_secret())))
             .transpose()
             .map_err(StartError::Config)?;
-        let published = sealer.iter().filter_map(|sealer| sealer.jwk.clone()).collect();
+        let mut published: Vec<_> = sealer.iter().filter_map(|sealer| sealer.jwk.clone()).collect();
+        published.extend(key.published_by_mistake(&config.flaws)?);
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         let users = Users::new(&config.users, config.hash, workers, config.hash_queue).map_err(StartError::Password)?;
         let store = Store::open(&config.store).map_err(|error| match &config.store {
@@ -332,6 +335,12 @@ impl State {
     pub(crate) fn short_name(&self, name: &impl std::hash::Hash) -> u64 {
         use std::hash::BuildHasher;
         self.names.hash_one(name)
+    }
+
+    /// What this server calls itself: always the same, but for a mistake.
+    pub(crate) fn issuer_of_request(&self) -> Cow<'_, str> {
+        let named = self.has(FlawId::HostHeaderIssuer).then(crate::flawed::issuer_by_host).flatten();
+        named.map_or(Cow::Borrowed(&*self.issuer), Cow::Owned)
     }
 
     /// True where this flaw is on.

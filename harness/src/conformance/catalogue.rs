@@ -35,8 +35,12 @@ const FAMILIES: &[&[Check]] = &[
     checks::bearer::CHECKS,
     checks::bearer_identity::CHECKS,
     checks::keys::CHECKS,
+    checks::discovery::CHECKS,
     checks::leak::CHECKS,
     checks::proxy::CHECKS,
+    checks::proxy_retry::CHECKS,
+    checks::proxy_smuggle::CHECKS,
+    checks::proxy_issuer::CHECKS,
 ];
 
 /// Every check, in the order of the catalogue.

@@ -99,6 +99,14 @@ impl Levels {
     pub const fn oauth(self, level: Level) -> Levels {
         Levels { oauth: Some(level), oidc: Some(level), rfc9068: Some(level), ..self }
     }
+    /// Another level for OpenID Connect.
+    pub const fn oidc(self, level: Level) -> Levels {
+        Levels { oidc: Some(level), ..self }
+    }
+    /// Nothing to ask of simple servers.
+    pub const fn not_simple(self) -> Levels {
+        Levels { simple: None, ..self }
+    }
     /// Another level for RFC 9068 access tokens.
     pub const fn rfc9068(self, level: Level) -> Levels {
         Levels { rfc9068: Some(level), ..self }
@@ -180,6 +188,8 @@ pub enum Need {
     Logs,
     /// The same server's address without the proxy.
     Peer,
+    /// A proxy that we have started ourselves, and can start once more in front of something else.
+    OwnProxy,
 }
 
 impl Need {
@@ -207,6 +217,7 @@ impl Need {
         Need::Clock,
         Need::Logs,
         Need::Peer,
+        Need::OwnProxy,
     ];
 
     /// The name in skip reasons (`needs:signing-key`) and for `--require`.
@@ -244,6 +255,7 @@ impl Need {
             Need::Clock => ("clock", "`admin.advance_clock` in the profile"),
             Need::Logs => ("logs", "`logs` in the profile, or a server that Assay started"),
             Need::Peer => ("peer", "the address of the same server without its proxy"),
+            Need::OwnProxy => ("own-proxy", "a chain under `topologies` of the scenario whose proxies Assay starts"),
         }
     }
 }

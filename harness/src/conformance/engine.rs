@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::clock;
-use crate::launch::LogFile;
+use crate::launch::{Deployment, LogFile};
 use crate::record::{
     CheckRecord, ExaminationRecord, Grade, Level, Redactor, SkipReason, Verdict, Warning, WindowRecord,
 };
@@ -90,6 +90,8 @@ pub struct Examination<'a> {
     pub logs: Vec<LogFile>,
     /// The same server without its proxy, where this is a proxied one.
     pub peer: Option<&'a Target>,
+    /// What was started for it, where that was done by us.
+    pub deployment: Option<&'a Deployment>,
     /// The catalogue; [`catalogue`](super::catalogue) but in tests.
     pub catalogue: &'a [&'static Check],
     /// Told of everything that happens, from several threads.
@@ -134,10 +136,14 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
             .warnings
             .push(Warning::new("known-past", text).at(e.topology).hint("mend the target, or give `until` a later day"));
     }
-    let has = capabilities(e.target, e.peer, &e.logs, e.selection.budget);
+    let mut has = capabilities(e.target, e.peer, &e.logs, e.selection.budget);
+    if e.peer.is_some() && e.deployment.is_some_and(Deployment::has_own_proxies) {
+        has.insert(Need::OwnProxy);
+    }
     let mut session = Session::new(e.target, e.topology, e.cancel, redactor(e.target, &e.redactor));
     session.has = has;
     session.peer = e.peer;
+    session.deployment = e.deployment;
     session.logs = e.logs.clone();
     session.logs.extend(named_logs(&e.target.profile));
     session.budget = e.selection.budget;

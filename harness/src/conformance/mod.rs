@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod breaker;
 mod budget;
 mod calibrate;
 mod catalogue;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock;
+use crate::launch::Deployment;
 use crate::record::{ExaminationRecord, Redactor, WindowRecord};
 use crate::target::{Issued, Target};
 use crate::units::Nanos;
@@ -130,6 +131,8 @@ pub struct Session<'a> {
     pub no_login: bool,
     /// The same server without its proxy.
     pub peer: Option<&'a Target>,
+    /// What was started for the target, where that was done by us.
+    pub deployment: Option<&'a Deployment>,
     /// Log files of the server (and of the proxy, where it has one).
     pub logs: Vec<crate::launch::LogFile>,
     /// How long checks may take.
@@ -172,6 +175,7 @@ impl<'a> Session<'a> {
             ways: Vec::new(),
             no_login: false,
             peer: None,
+            deployment: None,
             logs: Vec::new(),
             budget: crate::scenario::Budget::Ci,
             company: Company::new(target),

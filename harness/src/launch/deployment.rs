@@ -22,9 +22,9 @@ use crate::record::{ProcessRecord, TopologyRecord};
 use crate::scenario::{Link, Topology};
 
 /// Ports that were taken between our choice and the program's start: try others this often.
-const PORT_TRIES: u32 = 5;
+pub(super) const PORT_TRIES: u32 = 5;
 /// Our own binary and the proxies are ready within milliseconds; a busy machine gets this long.
-const READY_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(15);
 /// A program's check of its configuration.
 const CHECK_WITHIN: Duration = Duration::from_secs(20);
 /// Most links of a chain.
@@ -32,13 +32,13 @@ const MOST_LINKS: usize = 8;
 
 /// A link that has been read and checked, not yet started.
 pub(super) struct Planned {
-    name: String,
-    row: &'static Row,
-    settings: Settings,
+    pub(super) name: String,
+    pub(super) row: &'static Row,
+    pub(super) settings: Settings,
     /// The program, where it is not ours.
-    program: PathBuf,
+    pub(super) program: PathBuf,
     /// For links of the user's own.
-    asked: Option<Asked>,
+    pub(super) asked: Option<Asked>,
 }
 
 /// Reads a chain: every name known, every setting understood, every program installed.
@@ -112,8 +112,8 @@ pub struct LogFile {
 
 /// A link that runs.
 #[derive(Debug)]
-struct Live {
-    planned: Planned,
+pub(super) struct Live {
+    pub(super) planned: Planned,
     dir: PathBuf,
     log: PathBuf,
     logs: Vec<PathBuf>,
@@ -154,14 +154,14 @@ pub struct Deployment {
     url: String,
     inner_url: String,
     admin_url: Option<String>,
-    assay: PathBuf,
-    cpus: Vec<u32>,
+    pub(super) assay: PathBuf,
+    pub(super) cpus: Vec<u32>,
     /// What logs are recorded relative to: the folder above that of the logs.
     run_folder: PathBuf,
     /// The folder of this deployment.
     run_dir: PathBuf,
-    base: PathBuf,
-    links: Vec<Live>,
+    pub(super) base: PathBuf,
+    pub(super) links: Vec<Live>,
     sampler: Sampler,
 }
 
@@ -553,7 +553,7 @@ fn on_path(program: &str, plan: &Plan) -> Option<PathBuf> {
 }
 
 /// A new folder for this name: the name itself, or with a number behind it if that one is there.
-fn folder_for(parent: &Path, name: &str) -> Result<PathBuf, LaunchError> {
+pub(super) fn folder_for(parent: &Path, name: &str) -> Result<PathBuf, LaunchError> {
     let safe: String =
         name.chars().take(60).map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
     let wrong = |path: &Path| LaunchError::io(format!("creating the folder {}", path.display()));

@@ -21,12 +21,14 @@ mod sample;
 mod settings;
 mod table;
 mod tree;
+mod twin;
 
 pub use cpu::CpuPlan;
 pub use deployment::{Deployment, LogFile};
 pub use error::LaunchError;
 pub use settings::Setting;
 pub use table::{Kind, Program, Row, topologies};
+pub use twin::Twin;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 
 use super::headers::{connection_lists, is_identity};
+use super::raw::Framing;
 
 /// One deliberate fault of the proxy.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Flaw {
     pub name: &'static str,
     /// What the proxy then does, in one sentence.
     pub breaks: &'static str,
+    /// What the server behind it must be for the fault to show: `dialect=oidc`.
+    pub needs: &'static [&'static str],
     /// The checks that must find it.
     pub kills: &'static [&'static str],
     /// Other checks that turn as a natural consequence.
@@ -31,6 +34,7 @@ enum Fault {
     RetryPost,
     CachePost,
     IgnoreAuthorization,
+    KeepForNobody,
     Rewrite401,
     RewriteCacheControl,
     TinyBuffer,
@@ -40,12 +44,15 @@ enum Fault {
     PooledIdentity,
     HostHeaderIssuer,
     LogQuery,
+    Framing(Framing),
 }
 
 macro_rules! flaws {
-    ($($fault:ident $name:literal $breaks:literal kills [$($kill:literal)*] also [$($also:literal)*];)*) => {
+    ($($fault:ident $(($framing:ident))? $name:literal $breaks:literal $(needs [$($need:literal)*])?
+       kills [$($kill:literal)*] also [$($also:literal)*];)*) => {
         static TABLE: &[Flaw] = &[$(Flaw {
-            name: $name, breaks: $breaks, kills: &[$($kill),*], also: &[$($also),*], fault: Fault::$fault,
+            name: $name, breaks: $breaks, needs: &[$($($need),*)?], kills: &[$($kill),*], also: &[$($also),*],
+            fault: Fault::$fault $((Framing::$framing))?,
         }),*];
     };
 }
@@ -58,6 +65,8 @@ flaws! {
     CachePost "cache-post" "replies to POST are kept and given to whoever asks for the same path"
         kills ["proxy-cache-token"] also ["*"];
     IgnoreAuthorization "ignore-authorization" "replies to GET are kept and given to whoever asks, with whatever token"
+        kills ["proxy-cache-authz"] also ["*"];
+    KeepForNobody "keep-for-nobody" "replies to GET with a token are kept and given to whoever asks without one"
         kills ["proxy-cache-authz"] also ["*"];
     Rewrite401 "rewrite-401" "401 becomes 403 without a challenge"
         kills ["proxy-parity"] also ["*"];
@@ -75,9 +84,21 @@ flaws! {
     PooledIdentity "pooled-identity" "while several requests are on their way, all carry the token of the first"
         kills ["proxy-conn-reuse"] also ["*"];
     HostHeaderIssuer "host-header-issuer" "issuer and addresses in discovery documents take the host that the client names"
-        kills ["proxy-issuer"] also ["proxy-parity"];
+        needs ["dialect=oidc"] kills ["proxy-issuer"] also ["proxy-parity"];
     LogQuery "log-query" "the access log holds queries and Authorization headers"
         kills ["proxy-logs"] also [];
+    Framing(ByLength) "cl-te" "a request with Content-Length and Transfer-Encoding ends by its length, and goes on with its Transfer-Encoding alone"
+        kills ["proxy-smuggle"] also [];
+    Framing(KeepsLength) "te-cl" "a request with both ends by its chunks, and goes on with its Content-Length alone"
+        kills ["proxy-smuggle"] also [];
+    Framing(MendsEncoding) "te-te" "a Transfer-Encoding that is not written plainly ends no request, and goes on written plainly"
+        kills ["proxy-smuggle"] also [];
+    Framing(DropsLength) "cl-zero" "a GET with a body goes on without its Content-Length"
+        kills ["proxy-smuggle"] also [];
+    Framing(LastLength) "two-lengths" "of several Content-Lengths the largest ends a request, and the smallest goes on"
+        kills ["proxy-smuggle"] also [];
+    Framing(LfAsSpace) "lf-as-space" "a bare LF ends a line, and goes on as a space"
+        kills ["proxy-smuggle"] also [];
 }
 
 /// All flaws of the embedded proxy.
@@ -211,6 +232,14 @@ impl Mischief {
         self.flaws.on(Fault::RetryPost)
     }
 
+    /// How requests are framed by hand, where that is what goes wrong.
+    pub(super) fn framing(&self) -> Option<Framing> {
+        self.flaws.0.iter().find_map(|flaw| match flaw.fault {
+            Fault::Framing(framing) => Some(framing),
+            _ => None,
+        })
+    }
+
     /// What the access log holds beyond the usual.
     pub(super) fn log_more(&self, query: Option<&str>, authorization: Option<&HeaderValue>) -> String {
         if !self.flaws.on(Fault::LogQuery) {
@@ -233,8 +262,10 @@ impl Mischief {
             let headers = HeaderMap::new();
             return Err(Box::new(Answer { status: StatusCode::BAD_GATEWAY, headers, body: Bytes::new() }));
         }
+        let nobody = !asked.headers.contains_key(header::AUTHORIZATION);
         let keeps = (on(Fault::CachePost) && asked.method == Method::POST)
-            || (on(Fault::IgnoreAuthorization) && asked.method == Method::GET);
+            || (on(Fault::IgnoreAuthorization) && asked.method == Method::GET)
+            || (on(Fault::KeepForNobody) && asked.method == Method::GET && nobody);
         if keeps && let Some(kept) = remembered.cached.get(&(asked.method.clone(), asked.path().to_owned())) {
             let mut kept = kept.clone();
             kept.headers.insert("x-cache", HeaderValue::from_static("HIT"));
@@ -316,7 +347,7 @@ impl Mischief {
             answer.headers.remove(header::PRAGMA);
         }
         let keeps = (on(Fault::CachePost) && asked.method == Method::POST)
-            || (on(Fault::IgnoreAuthorization)
+            || ((on(Fault::IgnoreAuthorization) || on(Fault::KeepForNobody))
                 && asked.method == Method::GET
                 && asked.headers.contains_key(header::AUTHORIZATION));
         if keeps && good && remembered.cached.len() < MOST {

@@ -10,6 +10,7 @@ mod delay;
 mod flaws;
 mod forward;
 mod headers;
+mod raw;
 
 pub use flaws::{Flaw, Flaws, UnknownFlaw, flaws};
 
@@ -179,7 +180,7 @@ fn run(
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io("starting a runtime"))?;
     let local = tokio::task::LocalSet::new();
-    let pool = forward.pool();
+    let (pool, lines) = (forward.pool(), raw::Lines::default());
     local.block_on(&runtime, async move {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(io("listening"))?;
         let room = Arc::new(tokio::sync::Semaphore::new(MOST_CONNECTIONS));
@@ -208,8 +209,12 @@ fn run(
                 }
             };
             let _ = stream.set_nodelay(true);
-            let (forward, pool) = (Arc::clone(forward), pool.clone());
+            let (forward, pool, lines) = (Arc::clone(forward), pool.clone(), lines.clone());
             tokio::task::spawn_local(async move {
+                if let Some(framing) = forward.mischief.framing() {
+                    let _ = raw::serve(&forward, framing, &lines, stream).await;
+                    return drop(permit);
+                }
                 let peer = peer.ip().to_string();
                 let service = hyper::service::service_fn(|request| forward.exchange(&pool, &peer, request));
                 // A connection that breaks is its client's business.

@@ -216,6 +216,7 @@ impl State {
                 redactor: redactor.clone(),
                 logs: arm.deployment.logs(),
                 peer: arm.peer.as_ref(),
+                deployment: Some(&arm.deployment),
                 catalogue: conformance::catalogue(),
                 on_event: &told,
                 cancel: ask.cancel,

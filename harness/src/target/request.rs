@@ -188,7 +188,7 @@ impl Target {
 
     /// An absolute address becomes its path and query, less the endpoint's base path, which is put in front again
     /// when the request is sent.
-    fn origin_form(&self, text: &str) -> String {
+    pub fn origin_form(&self, text: &str) -> String {
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphabetic()) => {
                 rest.find('/').map_or("/", |at| &rest[at..])

@@ -4,6 +4,7 @@
 
 mod claims;
 mod fetch;
+mod named;
 mod rsa;
 mod signature;
 
@@ -16,6 +17,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
 pub(crate) use fetch::Fetched;
+pub(crate) use named::{asked_by_host, describe, issuer_by_host};
 
 use crate::algorithm::Algorithm;
 use crate::flaws::FlawId as F;
@@ -245,6 +247,9 @@ fn read_as_compact(text: &str) -> Option<Vec<u8>> {
 /// A careless comparison of issuers.
 pub(crate) fn issuer_passes(reading: &Reading<'_>, issuer: &str, named: Option<&str>) -> bool {
     let Some(named) = named else { return false };
+    if reading.flaws.has(F::HostHeaderIssuer) {
+        return issuer_by_host().as_deref() == Some(named);
+    }
     reading.flaws.has(F::IssPartial)
         && !named.is_empty()
         && (issuer.starts_with(named)

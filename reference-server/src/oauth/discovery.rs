@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::response::Response;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode, Uri};
 use serde_json::{Value, json};
 
+use crate::flawed;
+use crate::flaws::FlawId as F;
 use crate::reply;
 use crate::state::State;
 
@@ -15,12 +17,13 @@ pub(super) const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-
 pub(super) const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
 fn shared(state: &State) -> Value {
-    let issuer = state.issuer.trim_end_matches('/');
+    let named = state.issuer_of_request();
+    let issuer = named.trim_end_matches('/');
     let at = |path: &str| format!("{issuer}{path}");
     let methods = json!(["client_secret_basic", "client_secret_post", "none"]);
     let proven = json!(["client_secret_basic", "client_secret_post"]);
     json!({
-        "issuer": state.issuer,
+        "issuer": named,
         "token_endpoint": at("/oauth/token"),
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint": at("/oauth/introspect"),
@@ -35,14 +38,18 @@ fn shared(state: &State) -> Value {
     })
 }
 
-fn document(body: &Value) -> Response {
-    let mut response = reply::json(StatusCode::OK, body);
+fn document(state: &State, mut body: Value) -> Response {
+    flawed::describe(&state.flaws, &mut body);
+    let mut response = reply::json(StatusCode::OK, &body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+    if state.has(F::TextMetadata) {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
     response
 }
 
 pub(super) async fn authorization_server(Shared(state): Shared<Arc<State>>) -> Response {
-    document(&shared(&state))
+    document(&state, shared(&state))
 }
 
 /// The path of an issuer as RFC 8414 section 3.1 puts it behind the well-known one: without a `/` at its end, empty where there is none.
@@ -63,12 +70,12 @@ pub(super) async fn by_path(Shared(state): Shared<Arc<State>>, uri: Uri) -> Resp
 
 pub(super) async fn openid_configuration(Shared(state): Shared<Arc<State>>) -> Response {
     let mut body = shared(&state);
-    body["userinfo_endpoint"] = json!(format!("{}/userinfo", state.issuer.trim_end_matches('/')));
+    body["userinfo_endpoint"] = json!(format!("{}/userinfo", state.issuer_of_request().trim_end_matches('/')));
     body["subject_types_supported"] = json!(["public"]);
     body["id_token_signing_alg_values_supported"] = json!([state.config.algorithm.name]);
     body["claims_supported"] =
         json!(["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "preferred_username"]);
-    document(&body)
+    document(&state, body)
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ impl State {
         };
         let more = (draft.purpose == Purpose::Access && !self.config.claims.is_empty())
             .then(|| templated(&self.config.claims, user, grant));
+        let issuer = self.issuer_of_request();
         let mut issue = Issue {
             token_type: draft.purpose.name(),
             exp: draft.exp,
@@ -101,7 +102,7 @@ impl State {
             sid: Some(&grant.session),
             iss: match &grant.client {
                 // What the discovery documents say is what tokens of this dialect say.
-                Some(_) => Some(&self.issuer),
+                Some(_) => Some(&issuer),
                 None => self.config.issuer.as_deref(),
             },
             aud: self.audience(draft.purpose, grant),

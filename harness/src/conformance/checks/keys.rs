@@ -26,11 +26,11 @@ pub const CHECKS: &[Check] = &[
         sources: &["RFC 7517 section 4", "RFC 7517 section 4.5", "RFC 7518 section 3.3", "RFC 7517 section 9.2"],
         levels: Levels::MUST,
         needs: &[],
-        variants: &["set", "private", "kid", "strength"],
+        variants: &["private", "kid", "strength"],
         isolation: Isolation::Shared,
         cost: cost(1, 1),
         intrusive: false,
-        flaws: &["private-in-jwks"],
+        flaws: &["private-in-jwks", "twin-kid", "short-key"],
         sends: "the request of the key set, and reads every key",
         why: "a private member in the set gives the signing key to everybody; a short key can be factored",
         remedy: "export public members only (kty, kid, use, alg, n, e, crv, x, y), with RSA keys of 2,048 bits or more",
@@ -69,6 +69,23 @@ pub const CHECKS: &[Check] = &[
         why: "a set that is kept for a year makes a rotation, and the retirement of a stolen key, impossible",
         remedy: "send `Cache-Control: max-age=300` or so, less than the overlap of a rotation",
         run: cache_policy,
+    },
+    Check {
+        id: "keys-instances",
+        group: "KEYS",
+        requirement: "every instance behind the address publishes the same keys",
+        sources: &["RFC 7517 section 5", "OpenID Connect Core section 10.1.1"],
+        levels: Levels::SHOULD,
+        needs: &[],
+        variants: &[],
+        isolation: Isolation::Shared,
+        cost: cost(12, 1),
+        intrusive: false,
+        flaws: &["per-node-key"],
+        sends: "the request of the key set over twelve connections, and compares the keys of the answers",
+        why: "a caller that fetched the keys from one instance refuses every token of another that signs with a key of its own",
+        remedy: "keep the keys in one place that all instances read, and publish a new one everywhere before it signs",
+        run: instances,
     },
     Check {
         id: "keys-rotation-overlap",
@@ -136,7 +153,6 @@ fn key_set(p: &mut Probe<'_>) -> Result<(Answer, Vec<Value>), Stop> {
 
 fn shape(p: &mut Probe<'_>) -> Result<(), Stop> {
     let (answer, keys) = key_set(p)?;
-    p.pass(Some("set"), "keys", format!("{} keys", keys.len()));
     let text = |key: &Value, name: &str| key.get(name).and_then(Value::as_str).map(str::to_owned);
     let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
     let bare = keys
@@ -221,6 +237,40 @@ fn cache_policy(p: &mut Probe<'_>) -> Result<(), Stop> {
         None => p.fail_told(None, "unsaid", "a max-age", "the set does not say how long it may be kept", &answer),
     }
     Ok(())
+}
+
+/// Connections over which the key set is asked for: where two instances take turns, or chance decides, both are met.
+const CONNECTIONS: usize = 12;
+
+fn instances(p: &mut Probe<'_>) -> Result<(), Stop> {
+    let mut sets: Vec<Vec<String>> = Vec::new();
+    for _ in 0..CONNECTIONS {
+        p.hang_up();
+        let (_, keys) = key_set(p)?;
+        let mut set: Vec<String> = keys.iter().map(Value::to_string).collect();
+        set.sort();
+        sets.push(set);
+    }
+    if sets.iter().all(Vec::is_empty) {
+        return Err(Stop::not_applicable("the key set is empty: nothing is published"));
+    }
+    let different: BTreeSet<&Vec<String>> = sets.iter().collect();
+    match (different.len(), came_back(&sets)) {
+        (1, _) => p.pass(None, "one", format!("over {CONNECTIONS} connections the same keys")),
+        (_, false) => p.inconclusive(None, "changed", "the keys changed while they were asked for: were they rotated?"),
+        (sets, true) => {
+            p.fail(None, "several", format!("over {CONNECTIONS} connections {sets} sets of keys, in turns"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a set came again after another one had come: a rotation leaves the old one behind for good.
+fn came_back<T: PartialEq>(sets: &[T]) -> bool {
+    sets.iter().enumerate().any(|(at, set)| {
+        let since = sets[..at].iter().rposition(|before| before == set);
+        since.is_some_and(|before| before + 1 < at)
+    })
 }
 
 fn access(p: &mut Probe<'_>) -> Result<String, Stop> {
@@ -353,6 +403,12 @@ fn retired(p: &mut Probe<'_>) -> Result<(), Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rotation_is_told_from_instances_that_take_turns() {
+        assert!(!came_back(&[1, 1, 1]) && !came_back(&[1, 1, 2, 2]) && !came_back(&[1, 2, 3]));
+        assert!(came_back(&[1, 2, 1]) && came_back(&[1, 1, 2, 3, 1]));
+    }
 
     #[test]
     fn one_kid_may_name_keys_of_two_kinds() {

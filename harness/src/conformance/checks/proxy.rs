@@ -86,7 +86,7 @@ pub const CHECKS: &[Check] = &[
         isolation: Isolation::User,
         cost: cost(5, 1),
         intrusive: false,
-        flaws: &["ignore-authorization"],
+        flaws: &["ignore-authorization", "keep-for-nobody"],
         sends: "the resource with the first user's token, with the second's, and without one, through the proxy",
         why: "a shared cache that ignores Authorization serves private answers to everybody",
         remedy: "bypass the cache for requests with Authorization",
@@ -285,14 +285,14 @@ fn parity(p: &mut Probe<'_>) -> Result<(), Stop> {
 
 /// A genuine token that was fetched past the proxy, where that works: what the proxy does to logins is one question,
 /// what it does to tokens another.
-fn genuine_past(p: &mut Probe<'_>) -> Result<String, Stop> {
+pub(super) fn genuine_past(p: &mut Probe<'_>) -> Result<String, Stop> {
     if p.target().is_command("issue") {
         return p.access();
     }
     login_past(p, &Vars::new())
 }
 
-fn login_past(p: &mut Probe<'_>, vars: &Vars) -> Result<String, Stop> {
+pub(super) fn login_past(p: &mut Probe<'_>, vars: &Vars) -> Result<String, Stop> {
     let bare = peer(p)?;
     let request = request(p, "issue", vars)?;
     let answer = p.send_to(bare, "issue", request, None)?;
@@ -300,7 +300,7 @@ fn login_past(p: &mut Probe<'_>, vars: &Vars) -> Result<String, Stop> {
     issued.and_then(|i| i.access).ok_or_else(|| Stop::blocked_by("issue-basic"))
 }
 
-fn bearer_way(p: &Probe<'_>) -> Result<Way, Stop> {
+pub(super) fn bearer_way(p: &Probe<'_>) -> Result<Way, Stop> {
     let way = p.resource()?;
     match p.target().token_place(&way.operation) {
         Some(TokenPlace::Bearer) => Ok(way),

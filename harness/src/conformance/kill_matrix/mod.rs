@@ -11,7 +11,6 @@ mod plan;
 mod servers;
 mod text;
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::clock;
-use crate::launch::LogFile;
+use crate::launch::{Deployment, LogFile};
 use crate::record::{CheckRecord, Redactor};
 use crate::scenario::Budget;
 use crate::target::Target;
@@ -56,7 +55,7 @@ impl Flaw {
         crate::proxy::flaws().iter().map(|f| Flaw {
             name: f.name,
             breaks: f.breaks,
-            needs: &[],
+            needs: f.needs,
             kills: f.kills,
             also: f.also,
             side: Side::Proxy,
@@ -75,7 +74,7 @@ pub struct Running {
     /// Log files of the server and its proxy.
     pub logs: Vec<LogFile>,
     /// Ends it all when it is dropped.
-    pub keep: Box<dyn Any + Send>,
+    pub deployment: Deployment,
 }
 
 /// Starts the server of a cell; an error in words ends that cell.
@@ -204,6 +203,7 @@ fn examined(matrix: &Matrix<'_>, cell: &Cell) -> Result<Findings, String> {
         redactor: Redactor::default(),
         logs: running.logs.clone(),
         peer: peer.as_ref(),
+        deployment: Some(&running.deployment),
         catalogue: &cell.checks,
         on_event: &|_| {},
         cancel: matrix.cancel,

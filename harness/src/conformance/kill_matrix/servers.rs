@@ -41,7 +41,7 @@ impl Servers {
             admin: deployment.admin_url().map(str::to_owned),
             peer: setup.proxied.then(|| deployment.inner_url().to_owned()),
             logs: deployment.logs(),
-            keep: Box::new(deployment),
+            deployment,
         })
     }
 }

@@ -219,6 +219,22 @@ impl Probe<'_> {
         self.pause(after, "a server that is not listened to")
     }
 
+    /// Sends bytes as they are over a connection of the caller's, and waits for a reply. What comes of it is no word of the
+    /// target's on a token, and counts neither as an answer nor as a silence.
+    ///
+    /// # Errors
+    /// When the run ends.
+    pub fn asked_by_hand(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+        patience: Duration,
+    ) -> Result<Result<Reply, WireError>, Stop> {
+        self.guard()?;
+        self.outcome.requests += 1;
+        Ok(connection.exchange(bytes, false, patience))
+    }
+
     /// Presents tokens to an operation at the same instant: every connection is open and has sent all but its last
     /// byte before the first last byte goes out. The answers come in the order given.
     ///

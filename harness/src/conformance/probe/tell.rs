@@ -54,6 +54,16 @@ impl Probe<'_> {
         self.outcome.observations.push(Observation { evidence: vec![evidence], ..observation });
     }
 
+    /// Shows the bytes that led to what was seen last, where they were written by hand. `tokens`: those that they carry.
+    pub fn shows_bytes(&mut self, sent: &str, tokens: &[&str]) {
+        let request = self.session.redact_exchange(sent, tokens);
+        if let Some(last) = self.outcome.observations.last_mut() {
+            let (expected, seen) = (self.check.requirement.to_owned(), "sent before, as it stands here".to_owned());
+            let variant = last.variant.clone();
+            last.evidence.push(Evidence { variant, expected, seen, request: Some(request), ..Evidence::default() });
+        }
+    }
+
     /// Makes the last observation weigh no more than this.
     pub fn at_most(&mut self, level: Level) {
         if let Some(last) = self.outcome.observations.last_mut() {
