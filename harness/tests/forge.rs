@@ -34,6 +34,7 @@ fn findings_by(flaw: &str, only: &[&str], how: &Profile, then: impl Fn(&Evidence
         redactor: Redactor::default(),
         logs: Vec::new(),
         peer: None,
+        capsule: None,
         catalogue: catalogue(),
         on_event: &|_| {},
         cancel: &AtomicBool::new(false),

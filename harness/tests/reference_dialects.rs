@@ -85,6 +85,7 @@ fn examined_as(config: Config, profile: Profile, checks: &[&'static Check]) -> (
         redactor: Redactor::default(),
         logs: Vec::new(),
         peer: None,
+        capsule: None,
         catalogue: checks,
         on_event: &|_| {},
         cancel: &cancel,

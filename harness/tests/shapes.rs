@@ -64,6 +64,7 @@ fn examined(target: &Target, peer: Option<&Target>, checks: &[&str]) -> Vec<(Str
         redactor: Redactor::default(),
         logs: Vec::new(),
         peer,
+        capsule: None,
         catalogue: &ours,
         on_event: &|_| {},
         cancel: &AtomicBool::new(false),

@@ -110,6 +110,7 @@ fn examined_whole(
         redactor: Redactor::default(),
         logs: Vec::new(),
         peer: None,
+        capsule: None,
         catalogue: &ours,
         on_event: &|_| {},
         cancel: &cancel,

@@ -61,6 +61,7 @@ fn examined_by(config: Config, leeway_s: Option<f64>, moves: bool, ids: &[&str])
         redactor: Redactor::default(),
         logs: Vec::new(),
         peer: None,
+        capsule: None,
         catalogue: &checks,
         on_event: &|_| {},
         cancel: &cancel,

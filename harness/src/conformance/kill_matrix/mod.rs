@@ -201,6 +201,7 @@ fn examined(matrix: &Matrix<'_>, cell: &Cell) -> Result<Findings, String> {
         redactor: Redactor::default(),
         logs: running.logs.clone(),
         peer: peer.as_ref(),
+        capsule: None,
         catalogue: &cell.checks,
         on_event: &|_| {},
         cancel: matrix.cancel,
