@@ -40,7 +40,7 @@ pub(in crate::conformance) fn fill(
         let judged = matches!(one.kept.kind, Kind::Access | Kind::Refresh) && one.answers.iter().all(|a| a.refused());
         // What says nothing today because the server began anew says nothing tomorrow.
         let moot = matches!(one.basis, Basis::Unknown(_)) && !one.answers.iter().any(|a| a.accepted());
-        if judged && one.fresh || moot && one.fresh {
+        if one.fresh && (judged || moot) {
             shelf.tokens.retain(|kept| kept.token != one.kept.token);
         }
     }

@@ -159,7 +159,8 @@ impl Eye<'_> {
 
     /// Shows what has not ended: whether the server still knows what it knew.
     fn witnesses(&mut self, ways: &[Way]) -> Result<(), Stop> {
-        let (mut taken, mut refused): (Vec<(State, f64)>, Vec<(State, f64)>) = (Vec::new(), Vec::new());
+        let mut taken: Vec<(State, f64)> = Vec::new();
+        let mut refused: Vec<(State, f64)> = Vec::new();
         for place in 0..self.shelf.tokens.len() {
             let kept = self.shelf.tokens[place].clone();
             if kept.kind != Kind::Access || !kept.alive(clock::unix()) {
