@@ -141,14 +141,29 @@ const OVER: Duration = Duration::from_millis(6_300);
 
 #[test]
 fn tokens_of_the_run_before_are_refused_after_their_end_and_the_end_lies_between_the_runs() {
-    let (server, place) = (Server::start(0, &SHORT), Place::new(""));
+    // By the `kid` of a secret that nobody knows, and by a key that the server publishes.
+    let es256 = "tokens: {access: {alg: ES256}, refresh: {alg: ES256}}\n";
+    std::thread::scope(|scope| {
+        for (alg, more) in [("HS256", ""), ("ES256", es256)] {
+            scope.spawn(move || are_refused_after_their_end(alg, more));
+        }
+    });
+}
+
+#[track_caller]
+fn are_refused_after_their_end(alg: &str, more: &str) {
+    let arguments: Vec<&str> = SHORT.into_iter().chain(["--alg", alg]).collect();
+    let (server, place) = (Server::start(0, &arguments), Place::new(more));
     place.filled_by(&server.url);
     sleep(OVER);
     let second = place.check(&server.url, &["time-exp-rejected", "time-refresh-exp"], &[]);
     for (id, what) in [("time-exp-rejected", "at `resource` between"), ("time-refresh-exp", "at `refresh` between")] {
         let (verdict, text, _) = part(&second, id);
         assert_eq!(verdict, "pass", "{id}: {text}");
-        assert!(text.contains("s ago, ") && text.contains("s after its exp is refused"), "{text}");
+        assert!(
+            text.contains(" s ago, is refused ") && text.contains(" s after its exp (its key is that of"),
+            "{text}"
+        );
         assert!(text.contains(what) && text.contains("s before and ") && text.starts_with("token "), "{text}");
     }
     let record: Value = serde_json::from_str(&second.out).expect("a record");

@@ -59,7 +59,7 @@ fn ended(p: &mut Probe<'_>, kind: Kind, expected: &str) -> bool {
     let all = shown(p, kind);
     for one in &all {
         if let Some(answer) = one.answers.iter().find(|answer| answer.accepted()) {
-            let text = format!("`{}` accepts {}", answer.operation, aged(one, answer));
+            let text = format!("`{}` accepts {} {}", answer.operation, aged(one, answer), late(one, answer));
             p.fail_told(Some(PART), &finding(&one.answers), expected, text, answer);
             // The token lies in the capsule, where no shell line reaches it.
             p.transient();
@@ -87,12 +87,10 @@ fn ended(p: &mut Probe<'_>, kind: Kind, expected: &str) -> bool {
     }
     let (Some((one, basis)), Some(last)) = (told, told.and_then(|(one, _)| one.answers.last())) else {
         let Some((one, why)) = why else { return false };
-        let last = one.answers.last().map(|answer| aged(one, answer)).unwrap_or_default();
-        p.inconclusive(
-            Some(PART),
-            "nothing-learnt",
-            format!("{last} is refused, which says nothing about time: {why}"),
-        );
+        let Some(last) = one.answers.last() else { return false };
+        let (token, when) = (aged(one, last), late(one, last));
+        let text = format!("{token} is refused {when}, which says nothing about time: {why}");
+        p.inconclusive(Some(PART), "nothing-learnt", text);
         return true;
     };
     let mut spans = Vec::new();
@@ -102,7 +100,8 @@ fn ended(p: &mut Probe<'_>, kind: Kind, expected: &str) -> bool {
             p.window(window(p, &way, one, &bounds));
         }
     }
-    let text = format!("{} is refused ({basis}); acceptance ended {} its exp", aged(one, last), spans.join(", "));
+    let (token, when) = (aged(one, last), late(one, last));
+    let text = format!("{token} is refused {when} ({basis}); acceptance ended {} it", spans.join(", "));
     p.pass(Some(PART), &finding(&one.answers), text);
     true
 }
@@ -136,16 +135,16 @@ fn lasting(p: &mut Probe<'_>, kind: Kind, ago: &str, expected: &str, counts: imp
     }
 }
 
-/// A token with its age and how long it has ended.
+/// A token with its age.
 fn aged(one: &Shown, answer: &Answer) -> String {
-    let now = clock::unix_at(answer.received);
-    let end = one.kept.exp.map_or(0.0, |exp| now - exp);
-    format!(
-        "token {}, put in {} ago, {} after its exp",
-        fingerprint(&one.kept.token),
-        words(now - one.kept.put),
-        words(end)
-    )
+    let age = clock::unix_at(answer.received) - one.kept.put;
+    format!("token {}, put in {} ago,", fingerprint(&one.kept.token), words(age))
+}
+
+/// How long a token had ended.
+fn late(one: &Shown, answer: &Answer) -> String {
+    let past = one.kept.exp.map_or(0.0, |exp| clock::unix_at(answer.received) - exp);
+    format!("{} after its exp", words(past))
 }
 
 /// What every way made of it.
@@ -193,7 +192,7 @@ fn window(p: &Probe<'_>, way: &str, one: &Shown, bounds: &Bounds) -> WindowRecor
         boundary: None,
         probes: bounds.n,
         contradictions: bounds.contradictions,
-        note: Some("tokens of earlier runs: the end lies between two runs".to_owned()),
+        note: Some("the end lies between two runs".to_owned()),
     }
 }
 
