@@ -91,12 +91,12 @@ impl Capsule {
         };
         let origin = read(&path).map_err(|why| fail(format!("expected a file that can be read: {why}")))?;
         let own = Content { profile: profile.name.clone(), variant: profile.variant.clone(), shelves: Vec::new() };
+        // Told before a run and not behind it.
+        let folder = folder(&path);
+        tempfile::tempfile_in(&folder)
+            .map_err(|why| fail(format!("expected the folder {} to take a file: {why}", folder.display())))?;
         let Some(bytes) = &origin else {
-            let folder = folder(&path);
-            return match folder.is_dir() {
-                true => Ok(Capsule { path, passphrase, origin, content: own }),
-                false => Err(fail(format!("expected the folder {} to be there", folder.display()))),
-            };
+            return Ok(Capsule { path, passphrase, origin, content: own });
         };
         let damaged = |why: &str| {
             format!(
@@ -280,7 +280,7 @@ mod tests {
         fs::write(&path, vec![b'x'; LARGEST as usize + 1]).unwrap();
         refused(opened(&path), "more than 8 MiB");
         refused(opened(folder.path()), "it is no file");
-        refused(opened(&folder.path().join("none/c")), "expected the folder");
+        refused(opened(&folder.path().join("none/c")), "to take a file");
     }
 
     #[test]
