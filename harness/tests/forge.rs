@@ -35,6 +35,7 @@ fn findings_by(flaw: &str, only: &[&str], how: &Profile, then: impl Fn(&Evidence
         logs: Vec::new(),
         peer: None,
         deployment: None,
+        capsule: None,
         catalogue: catalogue(),
         on_event: &|_| {},
         cancel: &AtomicBool::new(false),

@@ -86,6 +86,7 @@ fn examined_as(config: Config, profile: Profile, checks: &[&'static Check]) -> (
         logs: Vec::new(),
         peer: None,
         deployment: None,
+        capsule: None,
         catalogue: checks,
         on_event: &|_| {},
         cancel: &cancel,

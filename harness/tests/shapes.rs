@@ -65,6 +65,7 @@ fn examined(target: &Target, peer: Option<&Target>, checks: &[&str]) -> Vec<(Str
         logs: Vec::new(),
         peer,
         deployment: None,
+        capsule: None,
         catalogue: &ours,
         on_event: &|_| {},
         cancel: &AtomicBool::new(false),

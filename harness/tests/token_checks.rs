@@ -111,6 +111,7 @@ fn examined_whole(
         logs: Vec::new(),
         peer: None,
         deployment: None,
+        capsule: None,
         catalogue: &ours,
         on_event: &|_| {},
         cancel: &cancel,

@@ -62,6 +62,7 @@ fn examined_by(config: Config, leeway_s: Option<f64>, moves: bool, ids: &[&str])
         logs: Vec::new(),
         peer: None,
         deployment: None,
+        capsule: None,
         catalogue: &checks,
         on_event: &|_| {},
         cancel: &cancel,

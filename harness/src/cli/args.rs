@@ -161,11 +161,15 @@ pub struct CheckArgs {
     /// From which level a failure ends with exit code 1: `must` (the default) or `should`
     #[arg(long, value_name = "LEVEL", value_parser = fail_on, help_heading = None::<&'static str>)]
     pub fail_on: Option<FailOn>,
+    /// Keep a few tokens in this file, encrypted, and show those of earlier runs that have ended; the variable ASSAY_CAPSULE_KEY holds
+    /// its passphrase
+    #[arg(long, value_name = "FILE", help_heading = None::<&'static str>)]
+    pub capsule: Option<PathBuf>,
     /// The folder that gets run.json, junit.xml and report.html; without it only what is printed is kept
     #[arg(long, value_name = "DIR", help_heading = None::<&'static str>)]
     pub out: Option<PathBuf>,
     /// Check the checks: the clean reference server, then each flaw of it; exit 1 if one is missed
-    #[arg(long, help_heading = None::<&'static str>, conflicts_with_all = ["target", "profile", "variant", "user", "admin", "skip", "require", "fail_on", "intrusive", "out"])]
+    #[arg(long, help_heading = None::<&'static str>, conflicts_with_all = ["target", "profile", "variant", "user", "admin", "skip", "require", "fail_on", "intrusive", "capsule", "out"])]
     pub kill_matrix: bool,
 }
 

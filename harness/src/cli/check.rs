@@ -20,7 +20,7 @@ pub fn run(args: &CheckArgs, global: &Global) -> Done {
             scenario.load = None;
             scenario.compare = None;
             scenario.thresholds.clear();
-            scenario.conformance = Some(asked(scenario.conformance.unwrap_or_else(everything), args));
+            scenario.conformance = Some(asked(scenario.conformance.unwrap_or_else(everything), args)?);
             // What the help promises of `--out`, whatever the scenario wants beside it.
             for format in ["html", "json", "junit"] {
                 if !scenario.reports.iter().any(|name| name == format) {
@@ -33,7 +33,7 @@ pub fn run(args: &CheckArgs, global: &Global) -> Done {
             let profile = profile::of_flags(how, global)?;
             let named = [("target".to_owned(), url.clone())];
             let mut scenario = profile::scenario_of("check", &named, how, global);
-            scenario.conformance = Some(asked(everything(), args));
+            scenario.conformance = Some(asked(everything(), args)?);
             (scenario, None, profile)
         }
         (None, None) => return Err(Failure::usage("expected a scenario, or `--target URL --profile NAME`")),
@@ -54,6 +54,7 @@ fn everything() -> Conformance {
         intrusive: false,
         fail_on: FailOn::default(),
         side_by_side: false,
+        capsule: None,
     }
 }
 
@@ -63,7 +64,7 @@ fn budget(args: &CheckArgs) -> Option<Budget> {
 }
 
 /// What the scenario asks for, narrowed by the flags.
-fn asked(mut conformance: Conformance, args: &CheckArgs) -> Conformance {
+fn asked(mut conformance: Conformance, args: &CheckArgs) -> Result<Conformance, Failure> {
     if !args.only.is_empty() {
         conformance.only.clone_from(&args.only);
     }
@@ -72,5 +73,11 @@ fn asked(mut conformance: Conformance, args: &CheckArgs) -> Conformance {
     conformance.budget = budget(args).unwrap_or(conformance.budget);
     conformance.intrusive |= args.intrusive;
     conformance.fail_on = args.fail_on.unwrap_or(conformance.fail_on);
-    conformance
+    if let Some(file) = &args.capsule {
+        // A path of the command line starts here, one of a scenario at the scenario.
+        let file =
+            std::path::absolute(file).map_err(|e| Failure::usage(format!("--capsule {}: {e}", file.display())))?;
+        conformance.capsule = Some(file);
+    }
+    Ok(conformance)
 }

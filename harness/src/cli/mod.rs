@@ -53,6 +53,7 @@ Exit codes:
 
 Environment:
   ASSAY_PASSWORD, ASSAY_SECOND_PASSWORD, ASSAY_CLIENT_SECRET    what would else stand in the arguments
+  ASSAY_CAPSULE_KEY    the passphrase of `check --capsule FILE`
   ASSAY_WITHOUT    programs that are not to be used, as if they were not installed: nginx,haproxy
   ASSAY_CACHE      where virtual environments are kept
   NO_COLOR         no colours on a terminal")]

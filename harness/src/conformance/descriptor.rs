@@ -168,6 +168,8 @@ pub enum Need {
     PublicKey,
     /// The key can be forged with, tokens live short enough to wait for their end, or the server's clock can be moved.
     ForgeOrWait,
+    /// The same, or a file that keeps tokens from run to run.
+    ForgeWaitOrCapsule,
     /// The target can call back: it is on loopback, where the harness listens.
     Listener,
     /// A second user.
@@ -207,6 +209,7 @@ impl Need {
         Need::SigningKey,
         Need::PublicKey,
         Need::ForgeOrWait,
+        Need::ForgeWaitOrCapsule,
         Need::Listener,
         Need::SecondUser,
         Need::SecondClient,
@@ -244,6 +247,10 @@ impl Need {
             Need::ForgeOrWait => (
                 "signing-key-or-short-lifetime",
                 "`keys.sign` in the profile, a lifetime that fits the budget, or `admin.advance_clock`",
+            ),
+            Need::ForgeWaitOrCapsule => (
+                "signing-key-short-lifetime-or-capsule",
+                "`keys.sign` in the profile, a lifetime that fits the budget, `admin.advance_clock`, or `--capsule FILE`",
             ),
             Need::Listener => ("listener", "a target on loopback, where Assay listens for its calls"),
             Need::SecondUser => ("second-user", "`second_user` in the profile"),

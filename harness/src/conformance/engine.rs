@@ -17,6 +17,7 @@ use crate::wire::Connection;
 
 use super::budget::more;
 use super::calibrate;
+use super::capsule::{self, Shelf};
 use super::checks::named_logs;
 use super::descriptor::{Check, Isolation, Need};
 use super::known::{Deviation, Deviations};
@@ -92,6 +93,8 @@ pub struct Examination<'a> {
     pub peer: Option<&'a Target>,
     /// What was started for it, where that was done by us.
     pub deployment: Option<&'a Deployment>,
+    /// Tokens of earlier runs, where a capsule keeps some; also an empty shelf, for this run to put some on.
+    pub capsule: Option<Shelf>,
     /// The catalogue; [`catalogue`](super::catalogue) but in tests.
     pub catalogue: &'a [&'static Check],
     /// Told of everything that happens, from several threads.
@@ -110,6 +113,8 @@ pub struct Findings {
     pub windows: Vec<WindowRecord>,
     /// Doubts, and things left out.
     pub warnings: Vec<Warning>,
+    /// Tokens for later runs, and a sentence on what became of those of earlier ones.
+    pub capsule: Option<(Shelf, String)>,
     /// What was asked, and how often no orderly answer came.
     pub traffic: ExaminationRecord,
     /// Why nothing could be learnt at all: the target does not answer, or does not speak as the profile says. Every
@@ -142,6 +147,9 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     }
     let mut session = Session::new(e.target, e.topology, e.cancel, redactor(e.target, &e.redactor));
     session.has = has;
+    if e.capsule.is_some() {
+        session.has.insert(Need::ForgeWaitOrCapsule);
+    }
     session.peer = e.peer;
     session.deployment = e.deployment;
     session.logs = e.logs.clone();
@@ -151,6 +159,9 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
     let usable = reach(e.target).and_then(|()| calibrate::calibrate(&mut session, e.on_event, &mut findings.warnings));
     if usable.is_ok() {
         calibrate::sessions(&session, e.on_event, &mut findings.warnings);
+        // Before anything is changed.
+        let shelf = e.capsule.clone();
+        session.capsule = shelf.map(|shelf| capsule::look(&session, shelf, e.on_event));
     }
     let side_by_side = if session.has_one_session() { 1 } else { SIDE_BY_SIDE };
     let plan = Plan::new(e, &session);
@@ -218,6 +229,7 @@ pub fn examine(e: &Examination<'_>) -> Result<Findings, String> {
             for item in later.iter().chain(&plan.alone).chain(&plan.last) {
                 run(*item);
             }
+            findings.capsule = session.capsule.as_ref().map(|opened| capsule::fill(&session, opened, e.on_event));
             records.append(&mut lock(&finished));
         }
     }
@@ -454,7 +466,9 @@ pub fn capabilities(target: &Target, peer: Option<&Target>, logs: &[LogFile], bu
     give(Need::PublicKey, p.keys.verify.is_some() || operation("keys").is_some());
     let longest = if budget == Budget::Ci { 15.0 } else { 3600.0 };
     let short = p.tokens.access.lifetime_s.is_some_and(|life| life <= longest);
-    give(Need::ForgeOrWait, forge || short || target.has_hook("advance_clock"));
+    let seen = forge || short || target.has_hook("advance_clock");
+    give(Need::ForgeOrWait, seen);
+    give(Need::ForgeWaitOrCapsule, seen);
     give(Need::Listener, target.endpoint.is_loopback());
     give(Need::SecondUser, p.second_user.is_some());
     give(Need::SecondClient, p.second_client.is_some());

@@ -149,7 +149,7 @@ pub fn fresh_id(len: usize) -> String {
 }
 
 /// The keys that the profile may mean: a file holds a PEM, a JWK, or a secret with or without a line end.
-fn candidates(target: &Target) -> Result<Vec<SigningKey>, Stop> {
+pub(super) fn candidates(target: &Target) -> Result<Vec<SigningKey>, Stop> {
     let fault = |e: TargetError| Stop::Harness(e.to_string());
     let sign = target.signing_key().map_err(fault)?.ok_or_else(|| Stop::needs(Need::SigningKey))?;
     let mut keys: Vec<SigningKey> = Vec::new();

@@ -2,13 +2,14 @@
 //!
 //! A check is a static [`Check`] in a family file under `checks/`; it is handed a [`Probe`] and tells it what it
 //! saw. [`examine`] calibrates, runs what a [`Selection`] admits, and grades by [`record::grade`](crate::record::grade).
-//! [`kill_matrix`] proves that every check can fail; [`forge`] makes the token of a finding again.
+//! [`capsule`] keeps tokens from one run to the next; [`kill_matrix`] proves that every check can fail; [`forge`] makes the token of a finding again.
 
 mod admin;
 mod answer;
 mod breaker;
 mod budget;
 mod calibrate;
+pub mod capsule;
 mod catalogue;
 pub mod checks;
 mod company;

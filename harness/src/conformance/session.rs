@@ -12,6 +12,7 @@ use crate::target::{Issued, Target};
 use crate::units::Nanos;
 use crate::wire::{Reply, WireError};
 
+use super::capsule::Opened;
 use super::company::Company;
 use super::descriptor::Need;
 use super::measure::{Cut, Edge};
@@ -141,6 +142,8 @@ pub struct Session<'a> {
     pub company: Company,
     /// Which tokens were given out, by their text.
     pub(super) texts: Texts,
+    /// Tokens of earlier runs, as they were answered when this one began.
+    pub(super) capsule: Option<Opened>,
     redactor: Mutex<Redactor>,
     issued: Mutex<HashMap<String, &'static str>>,
     pool: Mutex<Option<Held>>,
@@ -161,6 +164,8 @@ pub struct Session<'a> {
     alone: AtomicBool,
     one_at_a_time: AtomicBool,
     died: AtomicBool,
+    changed: AtomicBool,
+    reset: AtomicBool,
 }
 
 impl<'a> Session<'a> {
@@ -180,6 +185,7 @@ impl<'a> Session<'a> {
             budget: crate::scenario::Budget::Ci,
             company: Company::new(target),
             texts: Texts::default(),
+            capsule: None,
             redactor: Mutex::new(redactor),
             issued: Mutex::new(HashMap::new()),
             pool: Mutex::new(None),
@@ -199,7 +205,27 @@ impl<'a> Session<'a> {
             alone: AtomicBool::new(false),
             one_at_a_time: AtomicBool::new(false),
             died: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
         }
+    }
+
+    /// A hook of the server was called, which may have changed what it knows.
+    pub(super) fn note_hook(&self, hook: &str) {
+        self.changed.store(true, Ordering::Relaxed);
+        if hook == "reset" {
+            self.reset.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any hook was called.
+    pub(super) fn was_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server was put back to its begin.
+    pub(super) fn was_reset(&self) -> bool {
+        self.reset.load(Ordering::Relaxed)
     }
 
     /// Whether the user or a deadline ended the run.

@@ -236,7 +236,7 @@ pub struct WindowRecord {
     pub endpoint: String,
     /// The claim measured: `exp` or `nbf`.
     pub claim: String,
-    /// How: `forged`, `short-lived`, `polled`, `clock-hook`.
+    /// How: `forged`, `short-lived`, `polled`, `clock-hook`, `capsule` (tokens of earlier runs).
     pub method: String,
     /// Lifetime of a genuine token (exp - iat), if known.
     pub lifetime_s: Option<f64>,

@@ -402,7 +402,11 @@ fn windows(report: &Report<'_>, paint: Paint, out: &mut String) {
     for w in &report.run.windows {
         let leeway = match w.leeway_s {
             Some((low, high)) => format!("leeway {} to {}", words::seconds(low), words::seconds(high)),
-            None => format!("not observed: {}", w.note.as_deref().unwrap_or("no reason given")),
+            None => {
+                let seen = w.last_accepted_s.is_some() && w.first_refused_s.is_some();
+                let what = if seen { "leeway unknown" } else { "not observed" };
+                format!("{what}: {}", w.note.as_deref().unwrap_or("no reason given"))
+            }
         };
         let at = |label: &str, s: Option<f64>| s.map_or_else(String::new, |s| format!("{label} {}", words::seconds(s)));
         table.row([

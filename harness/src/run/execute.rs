@@ -16,11 +16,12 @@ use super::plan::{Step, plan};
 use super::thresholds::judge;
 use super::under_load::grade_findings;
 use crate::clock;
+use crate::conformance::capsule::{Capsule, KEY_VARIABLE, Shelf, Written};
 use crate::conformance::{self, Examination, Findings, Selection};
 use crate::launch::CpuPlan;
 use crate::load::write_hlog;
 use crate::record::{
-    ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, Warning,
+    ExaminationRecord, ExitCode, FoundRecord, Level, LoadRecord, Redactor, Run, SCHEMA_VERSION, StoreError, Warning,
 };
 use crate::scenario::{FailOn, Threshold, Workload};
 use crate::target::builtin;
@@ -38,8 +39,8 @@ pub struct Executed {
 /// Does everything that was asked for, step by step, and saves the record after each.
 ///
 /// # Errors
-/// Only where not even a record could be begun: globs that name no check, more cores than there are, or a folder that
-/// cannot be written.
+/// Only where not even a record could be begun: globs that name no check, a capsule that cannot be opened, more cores
+/// than there are, or a folder that cannot be written.
 pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
     let selection = ask
         .scenario
@@ -50,8 +51,9 @@ pub fn execute(ask: &Ask<'_>) -> Result<Executed, RunError> {
         .map_err(RunError::Usage)?;
     let cores = ask.scenario.load.as_ref().and_then(|load| load.cores);
     let cpus = CpuPlan::with_generators(cores.unwrap_or(1)).map_err(RunError::Usage)?;
-    let mut state =
-        State { run: begun(ask), selection, redactor: Redactor::new(ask.keep_secrets), cpus, from: clock::mono() };
+    let mut redactor = Redactor::new(ask.keep_secrets);
+    let capsule = capsule(ask, &mut redactor)?;
+    let mut state = State { run: begun(ask), selection, capsule, redactor, cpus, from: clock::mono() };
     ask.dir.save(&state.run)?;
     let error = state.go(ask).err();
     state.run.interrupted = matches!(error, Some(RunError::Interrupted));
@@ -75,6 +77,17 @@ fn below_here(path: &str) -> Option<String> {
         }
     }
     whole.strip_prefix(here).ok()?.to_str().map(str::to_owned)
+}
+
+/// The capsule that the scenario names, opened with the passphrase of the environment.
+fn capsule(ask: &Ask<'_>, redactor: &mut Redactor) -> Result<Option<Capsule>, RunError> {
+    let Some(file) = ask.scenario.conformance.as_ref().and_then(|asked| asked.capsule.as_ref()) else {
+        return Ok(None);
+    };
+    let passphrase = std::env::var(KEY_VARIABLE).ok();
+    passphrase.iter().for_each(|secret| redactor.learn(secret));
+    let opened = Capsule::open(&ask.folder.join(file), passphrase.as_deref(), ask.profile);
+    opened.map(Some).map_err(|error| RunError::Usage(error.to_string()))
 }
 
 /// A record in which nothing has been seen yet.
@@ -120,6 +133,7 @@ fn begun(ask: &Ask<'_>) -> Run {
 struct State {
     run: Run,
     selection: Option<Selection>,
+    capsule: Option<Capsule>,
     redactor: Redactor,
     cpus: CpuPlan,
     from: Nanos,
@@ -145,6 +159,8 @@ impl State {
         let mut arms = Arms::up(ask, &self.cpus, &mut self.run.warnings)?;
         for arm in &arms.list {
             arm.target.secrets().iter().for_each(|secret| self.redactor.learn(secret));
+            // Known before the first examination, not after it.
+            self.shelf(arm)?;
         }
         if ask.scenario.load.is_some() {
             self.processors(ask, &arms);
@@ -198,6 +214,29 @@ impl State {
         arms.died()
     }
 
+    /// The tokens that earlier runs have kept of a deployment.
+    fn shelf(&self, arm: &Armed) -> Result<Option<Shelf>, RunError> {
+        let address = (!arm.started).then(|| arm.target.endpoint.url());
+        let shelf = self.capsule.as_ref().map(|capsule| capsule.shelf(&arm.name, address.as_deref()));
+        shelf.transpose().map_err(|error| RunError::Usage(error.to_string()))
+    }
+
+    /// Writes the capsule, where there is one.
+    fn seal(&mut self, ask: &Ask<'_>) -> Result<(), RunError> {
+        let Some(capsule) = &mut self.capsule else { return Ok(()) };
+        let path = capsule.path().to_owned();
+        match capsule.save().map_err(|source| StoreError::Write { path: path.clone(), source })? {
+            Written::Done => {}
+            Written::Overtaken => {
+                let text =
+                    format!("{} was written by another run meanwhile: what this one kept is not in it", path.display());
+                let hint = "let one run at a time have a capsule";
+                self.warn(ask, Warning::new("capsule-overtaken", text).hint(hint));
+            }
+        }
+        Ok(())
+    }
+
     fn examine(&mut self, ask: &Ask<'_>, arms: &[&Armed]) -> Result<(), RunError> {
         let Some(selection) = &self.selection else { return Ok(()) };
         for arm in arms {
@@ -207,7 +246,7 @@ impl State {
             named.and(keys).map_err(RunError::target(&arm.name))?;
         }
         let redactor = &self.redactor;
-        let one = |arm: &Armed| {
+        let one = |arm: &Armed, capsule: Option<Shelf>| {
             let told = |event: conformance::Event| (ask.listen)(Event::Check { topology: &arm.name, event });
             conformance::examine(&Examination {
                 target: &arm.target,
@@ -217,13 +256,18 @@ impl State {
                 logs: arm.deployment.logs(),
                 peer: arm.peer.as_ref(),
                 deployment: Some(&arm.deployment),
+                capsule,
                 catalogue: conformance::catalogue(),
                 on_event: &told,
                 cancel: ask.cancel,
             })
         };
+        let shelves: Vec<Option<Shelf>> = arms.iter().map(|arm| self.shelf(arm)).collect::<Result<_, _>>()?;
+        let one = &one;
         let found: Vec<(&str, Findings)> = std::thread::scope(|scope| {
-            let threads: Vec<_> = arms.iter().map(|arm| (arm.name.as_str(), scope.spawn(|| one(arm)))).collect();
+            let each = arms.iter().zip(shelves);
+            let threads: Vec<_> =
+                each.map(|(arm, shelf)| (arm.name.as_str(), scope.spawn(move || one(arm, shelf)))).collect();
             let join = |(name, thread): (_, std::thread::ScopedJoinHandle<'_, _>)| match thread.join() {
                 Ok(Ok(findings)) => Ok((name, findings)),
                 Ok(Err(why)) => Err(RunError::Usage(why)),
@@ -231,7 +275,7 @@ impl State {
             };
             threads.into_iter().map(join).collect::<Result<_, _>>()
         })?;
-        let mut unusable = None;
+        let (mut unusable, mut kept) = (None, false);
         for (name, findings) in found {
             if let Some(problem) = findings.unusable {
                 unusable.get_or_insert(RunError::Unexpected { topology: name.to_owned(), problem });
@@ -246,12 +290,20 @@ impl State {
             self.run.windows.extend(findings.windows);
             self.run.notes.push(traffic_note(&findings.traffic));
             self.run.examinations.push(findings.traffic);
+            if let (Some(capsule), Some((shelf, text))) = (&mut self.capsule, findings.capsule) {
+                capsule.put_back(shelf);
+                kept = true;
+                self.run.notes.push(format!("Capsule of {name}: {text}."));
+            }
             if let Some(note) = thorough_note(name, &findings.more) {
                 self.run.notes.push(note);
             }
             for warning in findings.warnings {
                 self.warn(ask, warning);
             }
+        }
+        if kept {
+            self.seal(ask)?;
         }
         // What cannot be spoken to cannot be driven either.
         unusable.map_or(Ok(()), Err)

@@ -1,6 +1,7 @@
 //! Which words can a scenario say? The YAML file as plain types; all enums are externally tagged, since only those keep positions.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -149,6 +150,10 @@ pub struct Conformance {
     /// Whether all topologies are examined at once: quicker, for servers that share no users, no store and no limits.
     #[serde(default)]
     pub side_by_side: bool,
+    /// A file, encrypted with the passphrase in ASSAY_CAPSULE_KEY, that keeps a few tokens until a later run shows them after
+    /// their end; absent: none.
+    #[serde(default)]
+    pub capsule: Option<PathBuf>,
 }
 
 fn everything() -> Vec<String> {

@@ -14,6 +14,8 @@ use crate::jose::{VerifyingKey, algorithm, base64url};
 use crate::record::Level;
 use crate::target::Vars;
 
+use super::capsule;
+
 /// The longest that a key set may be kept, in seconds: a day.
 const LONGEST_S: u64 = 86_400;
 
@@ -128,12 +130,12 @@ pub const CHECKS: &[Check] = &[
         sources: &["nearform/fast-jwt#5", "OpenID Connect Core section 10.1.1", "ASVS 9.1.3"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::RotateKeys, Need::Issue, Need::VerifyWay],
-        variants: &[],
+        variants: &["capsule"],
         isolation: Isolation::Exclusive,
         cost: cost(8, 2),
         intrusive: false,
         flaws: &["cache-forever"],
-        sends: "a login, the admin hooks that rotate and retire keys, and the old token for a few seconds",
+        sends: "a login, the admin hooks that rotate and retire keys, and the old token for a few seconds; and with `--capsule FILE` the same token in a later run, where no hook puts the keys back",
         why: "a stolen key is retired to end what it signed; a verifier that keeps it for ever does not",
         remedy: "drop keys that are no longer in the set, and bound every cache of keys",
         run: retired,
@@ -380,6 +382,7 @@ fn retired(p: &mut Probe<'_>) -> Result<(), Stop> {
     if !p.target().has_hook("retire_keys") {
         return Err(Stop::not_applicable("the profile has no hook `retire_keys`"));
     }
+    capsule::retired(p);
     let way = p.ways().into_iter().find(|w| w.usable()).ok_or_else(|| Stop::needs(Need::VerifyWay))?;
     let old = access(p)?;
     let vars = p.vars();
@@ -397,6 +400,10 @@ fn retired(p: &mut Probe<'_>) -> Result<(), Stop> {
     })?;
     p.judge_refusal(None, "a token of a retired key refused", &last);
     p.transient();
+    // Where a hook has put the server back, the key is in service again.
+    if last.refused() && !p.target().has_hook("reset") {
+        capsule::keep_retired(p, &old, &way);
+    }
     Ok(())
 }
 

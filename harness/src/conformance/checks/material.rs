@@ -80,13 +80,13 @@ pub(super) fn sign(forge: Forge, key: &SigningKey, algorithm: &Algorithm) -> Res
 
 /// What is known of the target's public keys.
 #[derive(Default)]
-pub(super) struct PublicKeys {
+pub(in crate::conformance) struct PublicKeys {
     /// The file that the profile names, as it is.
-    pub(super) file: Option<Vec<u8>>,
+    pub(in crate::conformance) file: Option<Vec<u8>>,
     /// The published set, as it was received.
     pub(super) jwks_text: Option<String>,
     /// The published set, read.
-    pub(super) set: KeySet,
+    pub(in crate::conformance) set: KeySet,
 }
 
 impl PublicKeys {
@@ -105,7 +105,7 @@ impl PublicKeys {
 }
 
 /// Reads the target's public keys: the profile's file and the published set, whichever there is.
-pub(super) fn public_keys(probe: &mut Probe<'_>) -> Result<PublicKeys, Stop> {
+pub(in crate::conformance) fn public_keys(probe: &mut Probe<'_>) -> Result<PublicKeys, Stop> {
     let file = probe.target().verify_key().map_err(|e| Stop::Harness(format!("keys.verify: {e}")))?;
     let mut keys = PublicKeys { file: file.map(|f| f.bytes), ..PublicKeys::default() };
     let answer = match &probe.profile().keys.verify {

@@ -2,6 +2,7 @@
 
 pub mod bearer;
 pub mod bearer_identity;
+mod capsule;
 pub mod claim;
 pub mod claim_rights;
 pub mod clients;
@@ -16,7 +17,7 @@ pub mod issue_tokens;
 pub mod keys;
 pub mod leak;
 mod logs;
-mod material;
+pub(super) mod material;
 pub mod proxy;
 mod proxy_cache;
 pub mod proxy_issuer;

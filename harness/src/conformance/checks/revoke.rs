@@ -14,6 +14,7 @@ use crate::record::{Level, SkipReason};
 use crate::target::{Issued, TokenUse};
 use crate::units::Nanos;
 
+use super::capsule;
 use super::issue::unclean;
 use super::refresh::second_vars;
 
@@ -26,12 +27,12 @@ pub const CHECKS: &[Check] = &[
         sources: &["RFC 7009 section 2.1"],
         levels: Levels::issuing(Level::Must),
         needs: &[Need::Revoke, Need::Issue],
-        variants: &["answer", "token", "session", "many-connections", "access"],
+        variants: &["capsule", "answer", "token", "session", "many-connections", "access"],
         isolation: Isolation::User,
         cost: cost(16, 2),
         intrusive: false,
         flaws: &["silent-noop"],
-        sends: "a login, its revocation, and the revoked token on several connections; and an access token that was revoked itself, where `accepts` of `revoke` names both kinds",
+        sends: "a login, its revocation, and the revoked token on several connections; and an access token that was revoked itself, where `accepts` of `revoke` names both kinds; and with `--capsule FILE` a token that an earlier run revoked",
         why: "a logout that answers 200 and ends nothing is worse than none: the user believes it",
         remedy: "store the revocation where every worker reads it, before answering",
         run: effective,
@@ -90,7 +91,7 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// The token that the revoke operation takes: the refresh token where it takes both.
-pub(super) fn revocable(p: &Probe<'_>, issued: &Issued) -> Option<String> {
+pub(in crate::conformance) fn revocable(p: &Probe<'_>, issued: &Issued) -> Option<String> {
     let refresh = issued.refresh.clone().filter(|_| p.target().revocable().contains(&TokenUse::Refresh));
     refresh.or_else(|| issued.access.clone())
 }
@@ -134,6 +135,7 @@ fn refresh_works(p: &mut Probe<'_>) -> Result<bool, Stop> {
 }
 
 fn effective(p: &mut Probe<'_>) -> Result<(), Stop> {
+    capsule::revoked(p);
     first_kind(p)?;
     access_itself(p)
 }

@@ -204,6 +204,7 @@ fn examined(matrix: &Matrix<'_>, cell: &Cell) -> Result<Findings, String> {
         logs: running.logs.clone(),
         peer: peer.as_ref(),
         deployment: Some(&running.deployment),
+        capsule: None,
         catalogue: &cell.checks,
         on_event: &|_| {},
         cancel: matrix.cancel,

@@ -144,6 +144,7 @@ impl Probe<'_> {
     fn hook(&mut self, hook: &str, vars: &Vars) -> Result<(), Stop> {
         self.outcome.requests += 1;
         self.epoch = self.session.next_epoch();
+        self.session.note_hook(hook);
         admin::run(self.session.target, hook, vars)
             .map_err(|why| Stop::Inconclusive(format!("the admin hook `{hook}` failed: {why}")))
     }

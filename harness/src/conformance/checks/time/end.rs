@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::capsule;
 use super::super::material::all_refused;
 use super::{Watch, end_of, forging, life, seconds, usable, watch};
 use crate::clock;
@@ -21,13 +22,13 @@ pub(super) const EXP_REJECTED: Check = Check {
     requirement: "a token is refused five minutes after its exp, and at its declared leeway plus two seconds",
     sources: &["RFC 7519 section 4.1.4", "ASVS 9.2.1"],
     levels: Levels::MUST,
-    needs: &[Need::VerifyWay, Need::ForgeOrWait],
-    variants: &["past-301", "past-leeway", "past-day", "waited", "clock-moved"],
+    needs: &[Need::VerifyWay, Need::ForgeWaitOrCapsule],
+    variants: &["capsule", "past-301", "past-leeway", "past-day", "waited", "clock-moved"],
     isolation: Isolation::Shared,
     cost: cost(12, 3),
     intrusive: false,
     flaws: &["ignore-exp"],
-    sends: "re-signed genuine tokens that ended a little more than 301 s, a day, and the declared leeway plus 2 s ago; without the key, a genuine token after its end: by waiting, or with the server's clock moved",
+    sends: "re-signed genuine tokens that ended a little more than 301 s, a day, and the declared leeway plus 2 s ago; without the key, a genuine token after its end: by waiting, or with the server's clock moved; and with `--capsule FILE` genuine tokens of earlier runs, after their end",
     why: "an end that nobody looks at makes every stolen token good for ever",
     remedy: "turn the check of `exp` on in the JWT library, and require the claim",
     run: exp_rejected,
@@ -136,7 +137,14 @@ pub(super) const EXP_NOT_EARLY: Check = Check {
 };
 
 fn exp_rejected(p: &mut Probe<'_>) -> Result<(), Stop> {
-    let Some(forger) = forging(p)? else { return genuine_rejected(p) };
+    let judged = capsule::ended_access(p);
+    let Some(forger) = forging(p)? else {
+        return match genuine_rejected(p) {
+            // What cannot be seen within one run was seen over several.
+            Err(Stop::Skip(_)) if judged => Ok(()),
+            ended => ended,
+        };
+    };
     // A server whose clock is behind ours sees a token end later: it is given the time that it may be behind.
     let now = clock::unix().floor() as i64 - behind(p)?.ceil() as i64;
     // Five minutes, through their whole second, and a clock that is up to a second behind ours.
