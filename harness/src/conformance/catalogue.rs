@@ -31,6 +31,8 @@ const FAMILIES: &[&[Check]] = &[
     checks::bearer::CHECKS,
     checks::bearer_identity::CHECKS,
     checks::keys::CHECKS,
+    checks::jwe::CHECKS,
+    checks::dos::CHECKS,
     checks::leak::CHECKS,
     checks::proxy::CHECKS,
 ];

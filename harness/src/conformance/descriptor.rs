@@ -154,6 +154,8 @@ pub enum Need {
     SigningKey,
     /// The public key is known, by file or JWKS.
     PublicKey,
+    /// The key that the server decrypts tokens with is known.
+    DecryptionKey,
     /// The key can be forged with, tokens live short enough to wait for their end, or the server's clock can be moved.
     ForgeOrWait,
     /// The target can call back: it is on loopback, where the harness listens.
@@ -192,6 +194,7 @@ impl Need {
         Need::JwtRefresh,
         Need::SigningKey,
         Need::PublicKey,
+        Need::DecryptionKey,
         Need::ForgeOrWait,
         Need::Listener,
         Need::SecondUser,
@@ -226,6 +229,7 @@ impl Need {
             Need::JwtRefresh => ("jwt-refresh", "refresh tokens that are JWTs (`tokens.refresh.format: jwt`)"),
             Need::SigningKey => ("signing-key", "`keys.sign` in the profile"),
             Need::PublicKey => ("public-key", "`keys.verify` or `operations.keys` in the profile"),
+            Need::DecryptionKey => ("decryption-key", "`keys.decrypt` in the profile"),
             Need::ForgeOrWait => (
                 "signing-key-or-short-lifetime",
                 "`keys.sign` in the profile, a lifetime that fits the budget, or `admin.advance_clock`",
