@@ -178,7 +178,8 @@ mod tests {
         let flaws = FlawSet::of(&all);
         let began = Instant::now();
         let claims = br#"{"aud":"assay","iss":"https://issuer.example","sub":"1","exp":1900000000}"#;
-        let token = format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256"}"#), URL_SAFE_NO_PAD.encode(claims));
+        let token =
+            format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256"}"#), URL_SAFE_NO_PAD.encode(claims));
         assert_eq!(before(&flaws, Place::Resource, &token), Ok(()));
         after(&flaws, claims);
         assert!(began.elapsed() < MOST / 2);
