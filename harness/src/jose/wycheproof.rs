@@ -217,7 +217,9 @@ fn jwe_is_judged_as_wycheproof_does_where_it_is_understood() {
         seen += 1;
         let token = test["jwe"].as_str().unwrap();
         let Ok(key) = SigningKey::from_jwk(&group["private"]) else { return };
-        let outcome = jwe::decrypt(token, &key, group["private"]["alg"].as_str());
+        // A key of `dir` is named for the content that it encrypts.
+        let alg = group["private"]["alg"].as_str().filter(|alg| jwe::ContentEncryption::named(alg).is_none());
+        let outcome = jwe::decrypt(token, &key, alg);
         match (test["result"].as_str().unwrap(), outcome) {
             ("valid", Ok((_, plaintext))) => {
                 decrypted += 1;
