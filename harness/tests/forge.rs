@@ -114,6 +114,8 @@ fn a_pasted_curl_line_shows_the_finding_again() {
         ("cors-reflect", "leak-cors"),
         ("last-header-wins", "bearer-dup-header"),
         ("second-wins", "bearer-two-methods"),
+        // Tokens that are encrypted.
+        ("guessable-jwe", "jwe-as-jws"),
         // Tokens that lead to a listener of ours.
         ("follow-jku", "sig-remote-key"),
     ] {

@@ -16,7 +16,7 @@ flaws! {
     CrashSurrogate "crash-surrogate" "a lone surrogate in the login's body is answered with 500" needs [] kills ["issue-malformed-body"] also ["struct-not-a-string" "refresh-http"];
     CrashMalformed "crash-malformed" "a body that cannot be used is answered with 500" needs [] kills ["issue-malformed-body" "refresh-http" "struct-not-a-string"] also ["*"];
     CrashLoginType "crash-login-type" "a user name that is no string is answered with 500" needs [] kills ["issue-malformed-body"] also [];
-    UnboundedHash "unbounded-hash" "passwords of any length are hashed, in time that grows with them" needs [] kills ["issue-malformed-body"] also ["dos-big-token" "refresh-http" "sig-kid-type"];
+    UnboundedHash "unbounded-hash" "passwords of any length are hashed, in time that grows with them" needs [] kills ["issue-malformed-body"] also ["dos-big-token" "refresh-http" "sig-kid-type" "dos-dots" "dos-deep-json"];
     ExpInMs "exp-in-ms" "exp and iat are in milliseconds" needs [] kills ["issue-claims-shape"] also ["issue-lifetime" "issue-clock-utc" "time-iat-future" "refresh-basic" "refresh-absolute-end"];
     RandomLifetime "random-lifetime" "the lifetime of a token varies by up to a minute" needs [] kills ["issue-lifetime"] also ["refresh-absolute-end"];
     NaiveLocalTime "naive-local-time" "iat and exp are in local time, an hour ahead of UTC" needs [] kills ["issue-clock-utc"] also ["refresh-basic" "time-node-spread" "refresh-absolute-end"];
@@ -172,7 +172,7 @@ flaws! {
     VerifySignatureOnly "verify-signature-only" "the verify endpoint checks the signature and nothing else" needs [] kills ["verify-agreement"] also ["*"];
     IgnoreDenylist "ignore-denylist" "the verify endpoint does not look at the denylist" needs [] kills ["verify-revoked"] also ["verify-agreement" "verify-inactive-minimal" "revoke-access" "revoke-latency" "struct-malleable-denylist"];
     StaleUserVerify "stale-user-verify" "the verify endpoint does not look at the user" needs [] kills ["verify-user-state"] also ["claim-sub-unknown" "type-sub" "verify-agreement" "revoke-user-events" "claim-sub-missing"];
-    CrashParse "crash-parse" "what does not have three segments is answered with 500 by the verify endpoint" needs [] kills ["verify-fuzz"] also ["struct-segments" "struct-json-serialization" "struct-polyglot" "jwe-as-jws" "verify-agreement" "sig-alg-none"];
+    CrashParse "crash-parse" "what does not have three segments is answered with 500 by the verify endpoint" needs [] kills ["verify-fuzz"] also ["struct-segments" "struct-json-serialization" "struct-polyglot" "jwe-as-jws" "verify-agreement" "sig-alg-none" "jwe-wrapped-plain" "dos-p2c" "dos-dots"];
     ActiveString "active-string" "introspection writes active as a text" needs ["dialect=oauth"] kills ["verify-shape"] also ["*"];
     PlainIntrospection "plain-introspection" "the answer of introspection says text/plain" needs ["dialect=oauth"] kills ["verify-shape"] also [];
     IntrospectedMs "introspected-ms" "introspection tells times in milliseconds" needs ["dialect=oauth"] kills ["verify-shape"] also [];
@@ -211,6 +211,38 @@ flaws! {
     ColdCacheWindow "cold-cache-window" "a new key signs half a second before it verifies" needs ["--alg=RS256"] kills ["keys-rotation-load"] also ["keys-rotation-overlap"];
     PerNodeKey "per-node-key" "every other request for the key set meets an instance with a key of its own" needs ["--alg=RS256"] kills ["keys-instances"] also ["keys-token-resolves" "keys-rotation-overlap"];
     CacheForever "cache-forever" "a retired key goes on verifying" needs ["--alg=RS256"] kills ["keys-retired"] also [];
+
+    // Encrypted tokens.
+    SignEncryptConfusion "sign-encrypt-confusion" "what is encrypted to the public key that verifies, or under it as a password, is believed" needs ["--alg=RS256"] kills ["jwe-as-jws"] also ["jwe-wrapped-plain"];
+    SignEncryptConfusionEc "sign-encrypt-confusion-ec" "what is agreed upon with the public key that verifies is believed" needs ["--alg=ES256"] kills ["jwe-as-jws"] also ["jwe-wrapped-plain"];
+    GuessableJwe "guessable-jwe" "what is encrypted with a secret that everybody guesses is believed" needs [] kills ["jwe-as-jws"] also [];
+    PlainInJwe "plain-in-jwe" "what is inside of an encrypted token need not be signed" needs ["--encrypt=ECDH-ES"] kills ["jwe-wrapped-plain"] also ["jwe-oracle"];
+    AnyJweAlg "any-jwe-alg" "the header of an encrypted token picks the padding of RSA" needs ["--encrypt=RSA-OAEP-256"] kills ["jwe-alg-mismatch"] also ["jwe-oracle"];
+    AnyJweAgreement "any-jwe-agreement" "an agreed key unwraps where the header says so" needs ["--encrypt=ECDH-ES"] kills ["jwe-alg-mismatch"] also [];
+    AnyJweWrapping "any-jwe-wrapping" "the secret that encrypts unwraps keys where the header says so" needs ["--encrypt=dir"] kills ["jwe-alg-mismatch"] also [];
+    ShortTag "short-tag" "of the tag only as much is compared as came" needs ["--encrypt=ECDH-ES"] kills ["jwe-tag"] also ["jwe-oracle"];
+    UncheckedTag "unchecked-tag" "the tag of an encrypted token is not looked at" needs ["--encrypt=ECDH-ES"] kills ["jwe-tag"] also ["jwe-oracle"];
+    CrashEmptyKey "crash-empty-key" "a wrapped key of no bytes is answered with 500" needs ["--encrypt=ECDH-ES"] kills ["jwe-tag"] also [];
+    NoCurveCheck "no-curve-check" "an ephemeral key is multiplied wherever it lies" needs ["--encrypt=ECDH-ES"] kills ["jwe-invalid-curve"] also [];
+    PaddingOracle "padding-oracle" "an encrypted key that does not decrypt is told apart from a wrong tag" needs ["--encrypt=RSA-OAEP-256"] kills ["jwe-oracle"] also [];
+    ContentOracle "content-oracle" "what decrypts to no token, and a vector of another length, are told apart from a wrong tag" needs ["--encrypt=RSA-OAEP-256"] kills ["jwe-oracle"] also [];
+
+    // Work that a stranger may ask for. No fault works for more than a few seconds.
+    P2cUnbounded "p2c-unbounded" "a password's count is worked through, whatever it is" needs [] kills ["dos-p2c"] also [];
+    UnzipUnbounded "unzip-unbounded" "what is compressed in an encrypted token is unpacked to the end" needs ["--encrypt=ECDH-ES"] kills ["dos-zip-bomb"] also [];
+    SplitAll "split-all" "the resource splits a token at each of its dots, over and over" needs [] kills ["dos-dots"] also [];
+    SplitBody "split-body" "the verify endpoint reads a body of any size, and splits a token at each of its dots, over and over" needs [] kills ["dos-dots"] also ["dos-big-token" "dos-deep-json" "issue-malformed-body"];
+    Recursion "recursion" "JSON that is nested too deeply is answered with 500" needs [] kills ["dos-deep-json"] also [];
+    LinearMembers "linear-members" "each member of a header of any size is compared with all others" needs [] kills ["dos-deep-json"] also ["dos-big-token" "dos-dots" "issue-malformed-body"];
+    LinearClaims "linear-claims" "each claim of a payload of any size is compared with all others" needs [] kills ["dos-deep-json"] also ["dos-big-token" "dos-dots" "issue-malformed-body"];
+    CrashNumber "crash-number" "a number of very many digits is answered with 500" needs [] kills ["dos-deep-json"] also [];
+    NoBodyLimit "no-body-limit" "a body of any size is read" needs [] kills ["dos-big-token"] also ["dos-dots" "dos-deep-json" "issue-malformed-body"];
+    UseAnyKey "use-any-key" "the key in a header is put to work, however large it is" needs [] kills ["dos-big-key"] also [];
+    UseAnyChain "use-any-chain" "the certificate in a header is put to work, however large its key is" needs [] kills ["dos-big-key"] also [];
+    RedosAud "redos-aud" "aud is matched by an expression that tries every way there is" needs ["--audience=assay"] kills ["dos-regex"] also [];
+    RedosIss "redos-iss" "iss is matched by an expression that tries every way there is" needs ["--issuer=https://issuer.example"] kills ["dos-regex"] also [];
+    RedosSub "redos-sub" "sub is matched by an expression that tries every way there is" needs [] kills ["dos-regex"] also [];
+    VerifyExpensiveFirst "verify-expensive-first" "a token that is refused costs far more than one that is accepted" needs [] kills ["dos-reject-storm"] also [];
 
     // What the server says about itself.
     IssuerMismatch "issuer-mismatch" "the discovery documents name another issuer than the tokens do" needs ["dialect=oidc"] kills ["keys-discovery"] also [];

@@ -14,6 +14,9 @@ use crate::state::State;
 /// Sixteen mebibytes for a server that has no limit.
 const NO_LIMIT: usize = 16 << 20;
 
+/// The mistakes of servers that take whatever comes.
+const UNLIMITED: &[F] = &[F::UnboundedHash, F::NoBodyLimit, F::SplitBody, F::LinearMembers, F::LinearClaims];
+
 /// A request whose body has come.
 #[derive(Debug)]
 pub(crate) struct Intake {
@@ -37,7 +40,7 @@ impl Intake {
 pub(crate) async fn intake(state: &State, request: Request) -> Result<Intake, Box<Response>> {
     state.metrics.counters.requests.inc();
     let (parts, body) = request.into_parts();
-    let limit = if state.has(F::UnboundedHash) { NO_LIMIT } else { state.config.body_limit };
+    let limit = if UNLIMITED.iter().any(|flaw| state.has(*flaw)) { NO_LIMIT } else { state.config.body_limit };
     let bytes = read(body, limit).await?;
     if !state.flaws.is_empty() {
         slips(state, &parts.headers, &bytes)?;

@@ -75,6 +75,8 @@ pub(crate) struct Key {
     pub(crate) spki: Vec<u8>,
     /// An RSA public key as PKCS#1 in DER; else empty.
     pub(crate) pkcs1: Vec<u8>,
+    /// The private half of a key pair as PKCS#8 in DER; else empty. The faults that decrypt with it need it.
+    pub(crate) pkcs8: Vec<u8>,
     /// `base64url(header).` of an ordinary token of this key.
     pub(crate) head: String,
     /// The same with `typ: at+jwt` (RFC 9068).
@@ -235,6 +237,7 @@ impl Key {
             secret: Vec::new(),
             spki: Vec::new(),
             pkcs1: Vec::new(),
+            pkcs8: Vec::new(),
             kid,
             algorithm,
             fixed_nonce: false,
@@ -266,6 +269,7 @@ impl Key {
             secret: Vec::new(),
             spki: spki.to_vec(),
             pkcs1: Vec::new(),
+            pkcs8: Vec::new(),
             kid: String::new(),
             algorithm,
             fixed_nonce: false,
@@ -314,6 +318,7 @@ impl Key {
             secret,
             spki: Vec::new(),
             pkcs1: Vec::new(),
+            pkcs8: Vec::new(),
             kid,
             algorithm,
             fixed_nonce: false,
@@ -374,6 +379,7 @@ impl Key {
             secret: Vec::new(),
             spki,
             pkcs1,
+            pkcs8: der.to_vec(),
             kid,
             algorithm,
             fixed_nonce: false,

@@ -120,6 +120,7 @@ fn message(refusal: Refusal) -> &'static str {
         Refusal::WrongType => "Token has wrong type",
         Refusal::Revoked => "Token is blacklisted",
         Refusal::Early => "Token is not yet valid",
+        Refusal::Undeciphered => "Token cannot be decrypted",
         Refusal::Forged | Refusal::Claims | Refusal::User | Refusal::Crash => "Token is invalid",
     }
 }

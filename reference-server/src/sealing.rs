@@ -78,6 +78,8 @@ pub(crate) struct Sealer {
     alg: Encryption,
     kid: String,
     private: Private,
+    /// The key as PKCS#8 in DER, or the secret. Only the faults need it.
+    pub(crate) material: Vec<u8>,
     /// The public half as an RFC 7517 object; `None` for a secret.
     pub(crate) jwk: Option<Value>,
 }
@@ -136,11 +138,11 @@ impl Epk {
 }
 
 /// The Concat KDF of RFC 7518 section 4.6.2 for a key of 256 bits: one round of SHA-256.
-fn concat_kdf(shared: &[u8], apu: &[u8], apv: &[u8]) -> [u8; KEY_BYTES] {
+pub(crate) fn concat_kdf(algorithm: &str, shared: &[u8], apu: &[u8], apv: &[u8]) -> [u8; KEY_BYTES] {
     let mut context = Context::new(&SHA256);
     context.update(&1_u32.to_be_bytes());
     context.update(shared);
-    for part in [ENC.as_bytes(), apu, apv] {
+    for part in [algorithm.as_bytes(), apu, apv] {
         context.update(&(part.len() as u32).to_be_bytes());
         context.update(part);
     }
@@ -162,6 +164,11 @@ impl Sealer {
         };
         let wrong = |why: &str| format!("the key does not serve {}: {why}", alg.name());
         let material = Material::of_text(text, alg == Encryption::Direct, Duty::Hide).map_err(|why| wrong(&why))?;
+        let bytes = match &material {
+            Material::Secret(secret) => secret.clone(),
+            Material::Pkcs8(der) => der.clone(),
+            _ => Vec::new(),
+        };
         let (private, mut jwk) = match (alg, material) {
             (Encryption::Direct, Material::Secret(secret)) => {
                 let length = secret.len();
@@ -197,7 +204,12 @@ impl Sealer {
             jwk["alg"] = json!(alg.name());
             jwk["kid"] = json!(kid);
         }
-        Ok(Self { alg, kid, private, jwk })
+        Ok(Self { alg, kid, private, material: bytes, jwk })
+    }
+
+    /// How the content key reaches us.
+    pub(crate) fn alg(&self) -> Encryption {
+        self.alg
     }
 
     /// Wraps a signed token; `None` only where the crypto library runs out of randomness or memory.
@@ -213,7 +225,7 @@ impl Sealer {
                 let (x, y) = point.as_ref()[1..].split_at(32);
                 header["epk"] = json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)});
                 let peer = UnparsedPublicKey::new(&ECDH_P256, ours);
-                agreement::agree_ephemeral(ephemeral, peer, (), |shared| Ok(concat_kdf(shared, b"", b""))).ok()?
+                agreement::agree_ephemeral(ephemeral, peer, (), |shared| Ok(concat_kdf(ENC, shared, b"", b""))).ok()?
             }
             Private::RsaOaep256(_, public) => {
                 let key: [u8; KEY_BYTES] = rand::random();
@@ -289,7 +301,7 @@ impl Sealer {
                 if !encrypted_key.is_empty() {
                     return None;
                 }
-                agreement::agree(private, peer, (), |shared| Ok(concat_kdf(shared, &apu, &apv))).ok()
+                agreement::agree(private, peer, (), |shared| Ok(concat_kdf(ENC, shared, &apu, &apv))).ok()
             }
             Private::RsaOaep256(private, _) => {
                 let mut place = vec![0; private.min_output_size()];

@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     Revoked,
     /// Its user is unknown, deleted or inactive.
     User,
+    /// Told apart from a forged one only by a mistake: how far its decryption came.
+    Undeciphered,
     /// A deliberate fault of the server: answered with 500.
     Crash,
 }

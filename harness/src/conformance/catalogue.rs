@@ -36,6 +36,8 @@ const FAMILIES: &[&[Check]] = &[
     checks::bearer_identity::CHECKS,
     checks::keys::CHECKS,
     checks::discovery::CHECKS,
+    checks::jwe::CHECKS,
+    checks::dos::CHECKS,
     checks::leak::CHECKS,
     checks::proxy::CHECKS,
     checks::proxy_retry::CHECKS,

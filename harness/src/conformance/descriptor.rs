@@ -166,6 +166,8 @@ pub enum Need {
     SigningKey,
     /// The public key is known, by file or JWKS.
     PublicKey,
+    /// The key that the server decrypts tokens with is known.
+    DecryptionKey,
     /// The key can be forged with, tokens live short enough to wait for their end, or the server's clock can be moved.
     ForgeOrWait,
     /// The same, or a file that keeps tokens from run to run.
@@ -208,6 +210,7 @@ impl Need {
         Need::JwtRefresh,
         Need::SigningKey,
         Need::PublicKey,
+        Need::DecryptionKey,
         Need::ForgeOrWait,
         Need::ForgeWaitOrCapsule,
         Need::Listener,
@@ -244,6 +247,7 @@ impl Need {
             Need::JwtRefresh => ("jwt-refresh", "refresh tokens that are JWTs (`tokens.refresh.format: jwt`)"),
             Need::SigningKey => ("signing-key", "`keys.sign` in the profile"),
             Need::PublicKey => ("public-key", "`keys.verify` or `operations.keys` in the profile"),
+            Need::DecryptionKey => ("decryption-key", "`keys.decrypt` in the profile"),
             Need::ForgeOrWait => (
                 "signing-key-or-short-lifetime",
                 "`keys.sign` in the profile, a lifetime that fits the budget, or `admin.advance_clock`",

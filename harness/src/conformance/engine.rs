@@ -464,6 +464,7 @@ pub fn capabilities(target: &Target, peer: Option<&Target>, logs: &[LogFile], bu
     let forge = p.keys.sign.is_some() && jwt_access && !p.stateful_access;
     give(Need::SigningKey, forge);
     give(Need::PublicKey, p.keys.verify.is_some() || operation("keys").is_some());
+    give(Need::DecryptionKey, p.keys.decrypt.is_some());
     let longest = if budget == Budget::Ci { 15.0 } else { 3600.0 };
     let short = p.tokens.access.lifetime_s.is_some_and(|life| life <= longest);
     let seen = forge || short || target.has_hook("advance_clock");

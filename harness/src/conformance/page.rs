@@ -18,6 +18,8 @@ const GROUPS: &[(&str, &str)] = &[
     ("VERIFY", "Do the ways to verify a token say the same, and no more than they should?"),
     ("BEARER", "Does the protected resource speak the Bearer scheme?"),
     ("KEYS", "Can the published keys be relied on?"),
+    ("JWE", "Is an encrypted token taken only where it is wanted, and only as it was made?"),
+    ("DOS", "Does one small request keep the server busy for long?"),
     ("LEAK", "Where do tokens and secrets show up that should not?"),
     ("PROXY", "Does the proxy in front of the server change what the server says?"),
 ];

@@ -416,6 +416,26 @@ pub fn rsa_cube_root(key: &VerifyingKey, hash: Hash, message: &[u8]) -> Option<V
     Some([vec![0; size.checked_sub(bytes.len())?], bytes].concat())
 }
 
+/// A certificate in DER with an RSA key of any size and exponent, big-endian, under a signature that is none.
+pub fn rsa_certificate(modulus: &[u8], exponent: &[u8], name: &str, rng: &mut dyn CryptoRng) -> Vec<u8> {
+    let oid = |last: u8| vec![6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, last];
+    let (encryption, signature) = (der::sequence(&[oid(1), vec![5, 0]]), der::sequence(&[oid(0x0b), vec![5, 0]]));
+    let key = der::sequence(&[der::integer(modulus), der::integer(exponent)]);
+    let validity = [b"200101000000Z", b"491231235959Z"].map(|time| der::element(0x17, time));
+    let tbs = der::sequence(&[
+        der::element(0xa0, &[2, 1, 2]),
+        der::integer(&[1]),
+        signature.clone(),
+        der::common_name(name),
+        der::sequence(&validity),
+        der::common_name(name),
+        der::sequence(&[encryption, der::bit_string(&key)]),
+    ]);
+    let mut bytes = [0; 256];
+    rng.fill_bytes(&mut bytes);
+    der::sequence(&[tbs, signature, der::bit_string(&bytes)])
+}
+
 /// A self-signed X.509 certificate in DER, for an `x5c` header: the key's public half, signed by it.
 ///
 /// `not_before` and `not_after` are `YYMMDDHHMMSSZ` (RFC 5280 section 4.1.2.5.1).

@@ -223,3 +223,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_certificate_carries_an_rsa_key_that_nobody_made() {
+    let mut rng = rand::rng();
+    let key = SigningKey::generate_rsa(2048, &mut rng).unwrap().verifying_key();
+    let (n, e) = (key.rsa_modulus().unwrap(), key.rsa_exponent().unwrap());
+    let read = VerifyingKey::from_der(&forge::rsa_certificate(&n, &e, "assay", &mut rng)).unwrap();
+    assert_eq!(read.to_jwk(), key.to_jwk());
+    assert!(forge::rsa_certificate(&[0xff; 2048], &[0xff; 2048], "assay", &mut rng).len() > 4096);
+}

@@ -68,4 +68,7 @@ const KEYS: &[(&str, &[u8])] = &[
     key!("es512-development-only.pub.pem"),
     key!("eddsa-development-only.pem"),
     key!("eddsa-development-only.pub.pem"),
+    key!("ecdh-es-development-only.pem"),
+    key!("rsa-oaep-256-development-only.pem"),
+    key!("dir-development-only.secret"),
 ];

@@ -34,6 +34,11 @@ impl Target {
         self.material("keys.refresh", self.profile.keys.refresh.as_ref())
     }
 
+    /// The key that the server decrypts tokens with, where the profile has one.
+    pub fn decryption_key(&self) -> Result<Option<KeyMaterial>, TargetError> {
+        self.material("keys.decrypt", self.profile.keys.decrypt.as_ref())
+    }
+
     /// The bytes of a key that stands in the profile under this name.
     fn material(&self, name: &str, key: Option<&SigningKey>) -> Result<Option<KeyMaterial>, TargetError> {
         let secret = |bytes: Vec<u8>| Some(KeyMaterial { bytes, secret: true });

@@ -283,6 +283,9 @@ pub struct Keys {
     /// The key of refresh tokens, where another one signs them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<SigningKey>,
+    /// The key that the server decrypts tokens with: lets the harness read encrypted tokens, and encrypt them anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decrypt: Option<SigningKey>,
 }
 
 /// Where the public key is.

@@ -36,7 +36,8 @@ impl Target {
             .into_iter()
             .flatten()
             .filter_map(|c| c.secret.as_deref());
-        let keys = [&self.profile.keys.sign, &self.profile.keys.refresh].into_iter().flatten();
+        let keys = &self.profile.keys;
+        let keys = [&keys.sign, &keys.refresh, &keys.decrypt].into_iter().flatten();
         let signing = keys.filter_map(|key| match key {
             SigningKey::Secret(text) | SigningKey::SecretBase64(text) => Some(text.as_str()),
             SigningKey::File(_) => None,

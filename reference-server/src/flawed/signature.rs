@@ -192,7 +192,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 }
 
 /// The texts and bytes that a public key may lie about as.
-fn spellings(key: &Key) -> Vec<Vec<u8>> {
+pub(super) fn spellings(key: &Key) -> Vec<Vec<u8>> {
     let mut all = vec![key.spki.clone()];
     let mut texts = vec![pem("PUBLIC KEY", &key.spki)];
     if matches!(key.algorithm.family, Family::Rsa { .. }) {

@@ -12,7 +12,7 @@ mod renewal;
 
 use std::sync::Arc;
 
-use crate::flawed::Fetched;
+use crate::flawed::{self, Fetched};
 use crate::flaws::FlawId as F;
 use crate::state::State;
 use crate::token::{Claims, Purpose};
@@ -136,6 +136,7 @@ impl State {
         let fetched = if self.flaws.is_empty() {
             Fetched::default()
         } else {
+            flawed::toil(&self.flaws, gate.place, text)?;
             Box::pin(Fetched::for_token(&self.flaws, text)).await
         };
         let ring = self.keys.now();
@@ -144,7 +145,10 @@ impl State {
             None => text,
             // What must be hidden is refused where it is not.
             Some(sealer) => {
-                unsealed = sealer.unseal(text).ok_or(Refusal::Forged)?;
+                unsealed = match sealer.unseal(text) {
+                    inside if !self.flaws.is_empty() => flawed::unsealed(&self.flaws, sealer, text, inside)?,
+                    inside => inside.ok_or(Refusal::Forged)?,
+                };
                 &unsealed
             }
         };

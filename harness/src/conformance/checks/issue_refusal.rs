@@ -118,7 +118,7 @@ fn wrong(user: &User) -> User {
 }
 
 /// An answer as it may be compared: status, header names, and the body without names, numbers and ids.
-fn mask(answer: &Answer, login: &str) -> String {
+pub(super) fn masked(answer: &Answer, login: &str) -> String {
     let Some(reply) = &answer.reply else { return answer.finding() };
     let mut names: Vec<String> = reply.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     names.sort_unstable();
@@ -146,12 +146,12 @@ fn error_uniform(p: &mut Probe<'_>) -> Result<(), Stop> {
     let known = p.call("issue", &vars)?;
     let (stranger, vars) = (nobody(), p.vars());
     let unknown = p.call("issue", &vars.user(&stranger))?;
-    let expected = mask(&known, &user.login);
+    let expected = masked(&known, &user.login);
     if known.accepted() {
         return Err(Stop::blocked_by("issue-bad-credentials"));
     }
     not_locked(p)?;
-    compare(p, "unknown-user", &expected, &mask(&unknown, &stranger.login), &unknown);
+    compare(p, "unknown-user", &expected, &masked(&unknown, &stranger.login), &unknown);
     if !(p.has(Need::DisableUser) && p.has(Need::SecondUser) && p.target().has_hook("enable_user")) {
         p.skip("inactive-user", SkipReason::Needs("admin-disable-user, enable_user and second-user".into()));
         return Ok(());
@@ -159,7 +159,7 @@ fn error_uniform(p: &mut Probe<'_>) -> Result<(), Stop> {
     let vars = second_vars(p)?;
     let login = p.target().second_user().ok().flatten().map(|u| u.login).unwrap_or_default();
     let inactive = p.changed("disable_user", &vars, |p| p.call("issue", &vars))?;
-    compare(p, "inactive-user", &expected, &mask(&inactive, &login), &inactive);
+    compare(p, "inactive-user", &expected, &masked(&inactive, &login), &inactive);
     p.transient();
     Ok(())
 }

@@ -165,7 +165,9 @@ impl Setup {
     pub fn profile(&self) -> Result<Profile, String> {
         let spoken = self.spoken();
         let by_algorithm = (self.algorithm != ALGORITHMS[0]).then(|| self.algorithm.to_ascii_lowercase());
-        let variant = spoken.variant.or(by_algorithm.as_deref().filter(|_| spoken.profile == DIALECTS[0].profile));
+        let encrypted = self.settings.get("encrypt").map(|alg| format!("encrypted-{}", alg.to_ascii_lowercase()));
+        let by_setup = encrypted.or(by_algorithm).filter(|_| spoken.profile == DIALECTS[0].profile);
+        let variant = spoken.variant.or(by_setup.as_deref());
         let mut profile =
             load(spoken.profile, variant, Path::new(".")).map_err(|e| format!("the built-in profile: {e}"))?;
         let setting = |name: &str| self.settings.get(name).cloned();

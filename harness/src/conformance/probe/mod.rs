@@ -233,6 +233,10 @@ impl<'a> Probe<'a> {
         Forged { token, used_by: used_by.flatten(), observations: self.outcome.observations }
     }
 
+    /// Whether a token is wanted and nothing else (`assay forge`): what only measures need not be sent.
+    pub fn forging(&self) -> bool {
+        self.wanted.is_some()
+    }
     /// The target.
     pub fn target(&self) -> &'a Target {
         self.session.target
