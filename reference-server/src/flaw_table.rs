@@ -235,7 +235,7 @@ flaws! {
     Recursion "recursion" "JSON that is nested too deeply is answered with 500" needs [] kills ["dos-deep-json"] also [];
     LinearMembers "linear-members" "each member of a header of any size is compared with all others" needs [] kills ["dos-deep-json"] also ["dos-big-token" "dos-dots" "issue-malformed-body"];
     LinearClaims "linear-claims" "each claim of a payload of any size is compared with all others" needs [] kills ["dos-deep-json"] also ["dos-big-token" "dos-dots" "issue-malformed-body"];
-    CrashNumber "crash-number" "a number of very many digits is answered with 500" needs [] kills ["dos-deep-json"] also [];
+    CrashNumber "crash-number" "a number of very many digits is answered with 500" needs [] kills ["dos-deep-json"] also ["dos-regex"];
     NoBodyLimit "no-body-limit" "a body of any size is read" needs [] kills ["dos-big-token"] also ["dos-dots" "dos-deep-json" "issue-malformed-body"];
     UseAnyKey "use-any-key" "the key in a header is put to work, however large it is" needs [] kills ["dos-big-key"] also [];
     UseAnyChain "use-any-chain" "the certificate in a header is put to work, however large its key is" needs [] kills ["dos-big-key"] also [];

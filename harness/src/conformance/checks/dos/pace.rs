@@ -141,7 +141,7 @@ pub(super) fn part(p: &mut Probe<'_>, variant: &str, demand: Demand, tokens: &[(
                     Axis::Hung => "no answer within the deadline".to_owned(),
                     _ => format!("{:.1} s, twice", took_s(&answer)),
                 };
-                let text = format!("`{}`: {took}, while a genuine token takes {:.1} ms", way.name, quiet * 1e3);
+                let text = format!("`{}`: {took}, while a genuine token takes {:.2} ms", way.name, quiet * 1e3);
                 p.fail_told(Some(variant), "slow", "an answer within a second", text, &answer);
                 return Ok(false);
             }
@@ -171,7 +171,7 @@ fn judged(p: &mut Probe<'_>, variant: &str, demand: Demand, answers: &[Answer]) 
         p.fail_told(Some(variant), &finding, "413 or 400, before it is read", text, hit);
     } else {
         let slowest = answers.iter().map(took_s).fold(0.0, f64::max) * 1e3;
-        p.pass(Some(variant), &finding, format!("{finding}, within {slowest:.0} ms"));
+        p.pass(Some(variant), &finding, format!("{finding}, within {slowest:.1} ms"));
     }
 }
 

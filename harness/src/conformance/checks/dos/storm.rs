@@ -80,7 +80,7 @@ fn price(p: &mut Probe<'_>, way: &Way, good: &str, bad: &str) -> Result<(), Stop
     if dear((good_ms, bad_ms)) {
         (good_ms, bad_ms) = pairs(p, way, good, bad)?;
     }
-    let text = format!("`{}`: {bad_ms:.1} ms for a bad token, {good_ms:.1} ms for a good one", way.name);
+    let text = format!("`{}`: {bad_ms:.2} ms for a bad token, {good_ms:.2} ms for a good one", way.name);
     if dear((good_ms, bad_ms)) {
         p.fail(Some("cost"), "dear", format!("{text}, twice"));
     } else {

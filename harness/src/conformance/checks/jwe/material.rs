@@ -197,7 +197,11 @@ pub(in crate::conformance::checks) fn addressee(p: &mut Probe<'_>, claims: &Clai
         Some(key) if !matches!(key, VerifyingKey::Secret(_)) => {
             Ok(Addressee { key, alg: String::new(), kid: named(claims.forge.header.get("kid")) })
         }
-        _ => Err(Stop::Skip(SkipReason::Needs(format!("{} of an asymmetric algorithm", Need::PublicKey.name())))),
+        _ if claims.algorithm.is_some_and(|algorithm| !algorithm.is_asymmetric()) => {
+            let alg = claims.algorithm.map_or("", |algorithm| algorithm.name);
+            Err(Stop::not_applicable(format!("{alg} has no public key, and none to encrypt to is published")))
+        }
+        _ => Err(Stop::needs(Need::PublicKey)),
     }
 }
 
