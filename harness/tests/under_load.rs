@@ -50,7 +50,7 @@ fn found(record: &Value) -> Vec<(String, f64)> {
     findings.iter().map(one).collect()
 }
 
-/// The flaw's finding is seen, graded, and ends with exit code 1.
+/// The flaw's finding is seen, graded by the check's level, and ends with exit code 1.
 fn shows(flaw: &str, more: &[&str], check: &str) {
     let arguments = [&["--flaw", flaw], more].concat();
     let (record, code, text) = driven(&arguments, &load("4s"));
@@ -59,8 +59,10 @@ fn shows(flaw: &str, more: &[&str], check: &str) {
     assert!(at.is_some_and(|at| (0.0..=4.5).contains(&at)), "{flaw}: {check} is not in {seen:?}\n{text}");
     assert_eq!(code, Some(1), "{flaw}\n{text}");
     let graded = record["checks"].as_array().expect("checks").iter().find(|c| c["id"] == check).cloned();
-    assert_eq!(graded.map(|c| c["grade"].clone()), Some(json!("violation")), "{flaw}");
-    assert!(text.contains("violation under load"), "{flaw}\n{text}");
+    let (grade, level) = graded.map(|c| (c["grade"].clone(), c["level"].clone())).unwrap_or_default();
+    let grade = grade.as_str().unwrap_or_default();
+    assert_eq!(grade, if level == json!("must") { "violation" } else { "weakness" }, "{flaw}: {level}");
+    assert!(text.contains(&format!("{grade} under load")), "{flaw}\n{text}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ flaws! {
     CheckFirstUseLast "check-first-use-last" "of members that come twice the first is checked and the last is used" needs [] kills ["struct-dup-members"] also ["verify-agreement" "type-scope"];
     SniffEncoding "sniff-encoding" "UTF-16, UTF-32 and byte order marks are understood" needs [] kills ["struct-json-encoding"] also ["struct-dup-members" "type-scope"];
     ArraySkipsClaims "array-skips-claims" "a payload that is no object skips the checks of its claims" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
-    CrashList "crash-list" "a header or a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
+    CrashList "crash-list" "a header or a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope" "struct-json-encoding" "type-exp-other" "type-sub"];
     MatchHeaderBytes "match-header-bytes" "the header must have the bytes that the server writes" needs [] kills ["struct-benign"] also ["claim-typ-header" "struct-member-case" "keys-rotation-overlap"];
     CaseInsensitiveJson "case-insensitive-json" "member names are read in any case" needs [] kills ["struct-member-case"] also ["struct-dup-members" "type-scope"];
 
@@ -65,7 +65,7 @@ flaws! {
     KidSql "kid-sql" "kid is put into a query" needs [] kills ["sig-kid-inject"] also [];
     KidCommand "kid-command" "kid is put into a command" needs [] kills ["sig-kid-inject"] also [];
     KidPattern "kid-pattern" "kid is a pattern, in which a star matches every key, and ends at a NUL" needs [] kills ["sig-kid-inject"] also ["sig-kid-type"];
-    KidProto "kid-proto" "a kid of another type, or one that every object has, is answered with 500" needs [] kills ["sig-kid-type"] also [];
+    KidProto "kid-proto" "a kid of another type, or one that every object has, is answered with 500" needs [] kills ["sig-kid-type"] also ["sig-kid-inject"];
     IgnoreCrit "ignore-crit" "crit is not looked at" needs [] kills ["sig-crit"] also ["struct-dup-members"];
     HonourB64 "honour-b64" "b64: false is obeyed" needs [] kills ["sig-b64-false"] also ["struct-dup-members"];
     Psychic "psychic" "an ECDSA signature of zeros passes" needs ["--alg=ES256"] kills ["sig-ecdsa-special"] also ["sig-tamper"];
@@ -96,7 +96,7 @@ flaws! {
     // The types of claims.
     ParseFailIsAbsent "parse-fail-is-absent" "a time of the wrong type counts as absent, which passes" needs [] kills ["type-exp-string" "type-nbf-iat"] also ["type-exp-other" "struct-dup-members" "type-scope"];
     NullIsAbsent "null-is-absent" "a time of null counts as absent, which passes" needs [] kills ["type-exp-other"] also ["type-nbf-iat" "struct-dup-members" "type-scope"];
-    CrashExp "crash-exp" "an exp of the wrong type is answered with 500" needs [] kills ["type-exp-other"] also ["type-exp-string" "struct-dup-members" "type-scope"];
+    CrashExp "crash-exp" "an exp of the wrong type is answered with 500" needs [] kills ["type-exp-other"] also ["type-exp-string" "struct-dup-members" "type-scope" "struct-json-encoding" "struct-not-object" "type-sub"];
     AudTypeEmpty "aud-type-empty" "an aud that names nothing passes" needs ["--audience=assay"] kills ["type-aud"] also ["claim-aud" "struct-dup-members" "type-scope"];
     IssIncludes "iss-includes" "an iss that is a list with ours in it passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also ["struct-dup-members" "type-scope"];
     IssNoString "iss-no-string" "an iss that is no string passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also ["struct-dup-members" "type-scope"];
