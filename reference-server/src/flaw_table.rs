@@ -41,8 +41,8 @@ flaws! {
     CheckFirstUseLast "check-first-use-last" "of members that come twice the first is checked and the last is used" needs [] kills ["struct-dup-members"] also ["verify-agreement" "type-scope"];
     SniffEncoding "sniff-encoding" "UTF-16, UTF-32 and byte order marks are understood" needs [] kills ["struct-json-encoding"] also ["struct-dup-members" "type-scope"];
     ArraySkipsClaims "array-skips-claims" "a payload that is no object skips the checks of its claims" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope"];
-    CrashList "crash-list" "a header or a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope" "struct-json-encoding" "type-exp-other" "type-sub"];
-    MatchHeaderBytes "match-header-bytes" "the header must have the bytes that the server writes" needs [] kills ["struct-benign"] also ["claim-typ-header" "struct-member-case" "keys-rotation-overlap"];
+    CrashList "crash-list" "a header or a payload that is no object is answered with 500" needs [] kills ["struct-not-object"] also ["struct-dup-members" "type-scope" "struct-json-encoding" "type-exp-other" "type-sub" "dos-deep-json" "verify-fuzz"];
+    MatchHeaderBytes "match-header-bytes" "the header must have the bytes that the server writes" needs [] kills ["struct-benign"] also ["claim-typ-header" "struct-member-case" "keys-rotation-overlap" "dos-deep-json"];
     CaseInsensitiveJson "case-insensitive-json" "member names are read in any case" needs [] kills ["struct-member-case"] also ["struct-dup-members" "type-scope"];
 
     // The signature.
@@ -51,7 +51,7 @@ flaws! {
     AllowNone "allow-none" "alg none passes" needs [] kills ["sig-alg-none"] also ["verify-agreement" "jwe-wrapped-plain"];
     DenylistLowercase "denylist-lowercase" "alg none is refused in lower case only" needs [] kills ["sig-alg-none"] also [];
     CrashNullAlg "crash-null-alg" "a header without alg is answered with 500" needs [] kills ["sig-alg-odd"] also ["struct-member-case" "verify-fuzz"];
-    CrashOddAlg "crash-odd-alg" "an alg that names no algorithm is answered with 500" needs [] kills ["sig-alg-odd"] also ["sig-alg-none" "struct-member-case" "struct-dup-members" "struct-json-serialization" "struct-polyglot" "verify-fuzz"];
+    CrashOddAlg "crash-odd-alg" "an alg that names no algorithm is answered with 500" needs [] kills ["sig-alg-odd"] also ["sig-alg-none" "struct-member-case" "struct-dup-members" "struct-json-serialization" "struct-polyglot" "verify-fuzz" "dos-p2c" "dos-zip-bomb" "jwe-as-jws" "jwe-wrapped-plain"];
     CaseFoldAlg "case-fold-alg" "alg is compared in any case" needs [] kills ["sig-alg-odd"] also [];
     AnyHs "any-hs" "the same key serves the other algorithms of its kind" needs [] kills ["sig-alg-sibling"] also [];
     AnyRs "any-rs" "the same RSA key serves the other algorithms of its kind" needs ["--alg=RS256"] kills ["sig-alg-sibling"] also ["sig-rsa-padding"];
@@ -96,26 +96,26 @@ flaws! {
     // The types of claims.
     ParseFailIsAbsent "parse-fail-is-absent" "a time of the wrong type counts as absent, which passes" needs [] kills ["type-exp-string" "type-nbf-iat"] also ["type-exp-other" "struct-dup-members" "type-scope"];
     NullIsAbsent "null-is-absent" "a time of null counts as absent, which passes" needs [] kills ["type-exp-other"] also ["type-nbf-iat" "struct-dup-members" "type-scope"];
-    CrashExp "crash-exp" "an exp of the wrong type is answered with 500" needs [] kills ["type-exp-other"] also ["type-exp-string" "struct-dup-members" "type-scope" "struct-json-encoding" "struct-not-object" "type-sub"];
+    CrashExp "crash-exp" "an exp of the wrong type is answered with 500" needs [] kills ["type-exp-other"] also ["type-exp-string" "struct-dup-members" "type-scope" "struct-json-encoding" "struct-not-object" "type-sub" "dos-deep-json"];
     AudTypeEmpty "aud-type-empty" "an aud that names nothing passes" needs ["--audience=assay"] kills ["type-aud"] also ["claim-aud" "struct-dup-members" "type-scope"];
     IssIncludes "iss-includes" "an iss that is a list with ours in it passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also ["struct-dup-members" "type-scope"];
     IssNoString "iss-no-string" "an iss that is no string passes" needs ["--issuer=https://issuer.example"] kills ["type-iss"] also ["struct-dup-members" "type-scope"];
     CoerceId "coerce-id" "sub is turned into a number first" needs [] kills ["type-sub"] also ["struct-dup-members" "type-scope"];
-    CrashId "crash-id" "a sub that is no number is answered with 500" needs [] kills ["type-sub"] also ["claim-sub-unknown" "struct-dup-members" "type-scope"];
+    CrashId "crash-id" "a sub that is no number is answered with 500" needs [] kills ["type-sub"] also ["claim-sub-unknown" "struct-dup-members" "type-scope" "dos-regex"];
     CrashJti "crash-jti" "a jti of the wrong type is answered with 500" needs [] kills ["type-jti"] also ["struct-dup-members" "type-scope"];
     SubstringScope "substring-scope" "a scope is searched for as a part of the text" needs [] kills ["type-scope"] also [];
     LooseType "loose-type" "token_type is read in any case, from a list, and may be missing" needs [] kills ["type-token-type"] also ["struct-member-case" "struct-dup-members" "type-scope"];
 
     // What claims mean.
-    IssPartial "iss-partial" "an iss that is nearly ours passes" needs ["--issuer=https://issuer.example"] kills ["claim-iss"] also [];
-    AudOff "aud-off" "aud is not looked at" needs ["--audience=assay"] kills ["claim-aud"] also ["type-aud"];
-    AudPrefix "aud-prefix" "an aud that is nearly ours passes" needs ["--audience=assay"] kills ["claim-aud"] also [];
-    SharedKey "shared-key" "iss and aud are not looked at, while a sibling has the same key" needs ["--issuer=https://issuer.example" "--audience=assay"] kills ["claim-cross-env"] also ["claim-iss" "claim-aud" "type-iss" "type-aud"];
+    IssPartial "iss-partial" "an iss that is nearly ours passes" needs ["--issuer=https://issuer.example"] kills ["claim-iss"] also ["dos-regex"];
+    AudOff "aud-off" "aud is not looked at" needs ["--audience=assay"] kills ["claim-aud"] also ["type-aud" "dos-regex"];
+    AudPrefix "aud-prefix" "an aud that is nearly ours passes" needs ["--audience=assay"] kills ["claim-aud"] also ["dos-regex"];
+    SharedKey "shared-key" "iss and aud are not looked at, while a sibling has the same key" needs ["--issuer=https://issuer.example" "--audience=assay"] kills ["claim-cross-env"] also ["claim-iss" "claim-aud" "type-iss" "type-aud" "dos-regex"];
     NoTypeCheck "no-type-check" "any type of token opens the resource" needs [] kills ["claim-refresh-as-access"] also ["type-token-type" "claim-id-token" "verify-agreement" "struct-member-case"];
     NoTypeCheckRefresh "no-type-check-refresh" "any type of token is refreshed" needs [] kills ["claim-access-as-refresh"] also ["type-token-type" "refresh-invalid"];
     TypIgnored "typ-ignored" "the header's typ is not looked at" needs ["dialect=rfc9068" "--rfc9068"] kills ["claim-typ-header"] also ["type-token-type"];
-    CrashDeleted "crash-deleted" "a token of a user who is gone is answered with 500" needs [] kills ["claim-sub-unknown" "refresh-user-state"] also ["type-sub" "verify-user-state" "revoke-user-events"];
-    UnprocessableUser "unprocessable-user" "a token of a user who is unknown is answered with 422" needs [] kills ["claim-sub-unknown"] also ["type-sub" "struct-dup-members" "type-scope" "refresh-user-state" "verify-user-state" "revoke-user-events"];
+    CrashDeleted "crash-deleted" "a token of a user who is gone is answered with 500" needs [] kills ["claim-sub-unknown" "refresh-user-state"] also ["type-sub" "verify-user-state" "revoke-user-events" "dos-regex"];
+    UnprocessableUser "unprocessable-user" "a token of a user who is unknown is answered with 422" needs [] kills ["claim-sub-unknown"] also ["type-sub" "struct-dup-members" "type-scope" "refresh-user-state" "verify-user-state" "revoke-user-events" "dos-regex"];
     InactiveOk "inactive-ok" "tokens of inactive users pass" needs [] kills ["claim-sub-unknown"] also ["refresh-user-state" "verify-user-state" "revoke-user-events"];
     AcceptIdToken "accept-id-token" "an ID token opens the resource" needs ["dialect=oidc"] kills ["claim-id-token"] also ["type-token-type" "verify-agreement"];
     RefreshIdToken "refresh-id-token" "an ID token is refreshed like a refresh token" needs ["dialect=oidc"] kills ["claim-id-token"] also [];
@@ -180,7 +180,7 @@ flaws! {
     GetIntrospection "get-introspection" "introspection takes a token from the query of a GET" needs ["dialect=oauth"] kills ["verify-shape"] also [];
     InactiveLeaks "inactive-leaks" "introspection says why a token is not active" needs ["dialect=oauth"] kills ["verify-inactive-minimal"] also [];
     InactiveRefused "inactive-refused" "introspection answers 404 for a token that is not active" needs ["dialect=oauth"] kills ["verify-inactive-minimal"] also ["*"];
-    TypeBlind "type-blind" "introspection calls every token of ours an active bearer token" needs ["dialect=oidc"] kills ["verify-type"] also ["claim-id-token" "type-token-type" "claim-aud" "type-aud" "claim-cross-env" "verify-agreement" "struct-member-case" "struct-dup-members" "type-scope"];
+    TypeBlind "type-blind" "introspection calls every token of ours an active bearer token" needs ["dialect=oidc"] kills ["verify-type"] also ["claim-id-token" "type-token-type" "claim-aud" "type-aud" "claim-cross-env" "verify-agreement" "struct-member-case" "struct-dup-members" "type-scope" "dos-regex"];
 
     // The protected resource.
     Forbidden403 "forbidden-403" "a request without credentials is answered with 403" needs [] kills ["bearer-missing"] also ["bearer-method-path" "bearer-grammar" "bearer-conditional" "bearer-query" "claim-cross-user"];
