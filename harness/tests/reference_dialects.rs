@@ -113,6 +113,10 @@ fn a_second_client_that_nobody_knows_lets_nothing_pass() {
     let (checks, _) = examined_as(Config::default(), profile, &binding);
     assert_eq!(checks[0].verdict, Verdict::Inconclusive, "{}", checks[0].summary);
     assert!(checks[0].summary.contains("second_client"), "{}", checks[0].summary);
+    // A public client's refresh has no room for the secret of the second client, which is refused for that.
+    let profile = load("reference-oauth", Some("public-client"), Path::new(".")).unwrap();
+    let (checks, _) = examined_as(Config::default(), profile, &binding);
+    assert_eq!(checks[0].verdict, Verdict::NotApplicable, "{}", checks[0].summary);
 }
 
 #[test]

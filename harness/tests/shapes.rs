@@ -237,6 +237,21 @@ fn a_logout_that_no_document_names_is_told_with_what_it_does() {
 }
 
 #[test]
+fn a_logout_that_is_declared_to_say_yes_to_anything_may_do_so() {
+    for (invalid, expected) in [(200, Verdict::Pass), (400, Verdict::Fail)] {
+        let (server, mut profile, _) = found("any-logout", |_| {});
+        let logout = serde_json::json!({
+            "request": {"method": "POST", "path": "/bye", "body": "json", "fields": {"token": "${token}"}},
+            "accepted": {"status": 200}, "invalid": {"status": invalid}, "accepts": ["refresh"],
+        });
+        profile.operations.insert("revoke".into(), serde_json::from_value(logout).expect("an operation"));
+        let target = Target::new(profile, &server.url, None, &[]).expect("an address");
+        let seen = examined(&target, None, &["struct-not-a-string"]);
+        assert_eq!(seen[0].1, expected, "{invalid}: {seen:?}");
+    }
+}
+
+#[test]
 fn what_the_user_named_is_told_with_what_it_answered() {
     let (_, _, told) = found("idle", |wanted| {
         wanted.resource = Some("/login".into());

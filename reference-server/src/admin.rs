@@ -281,7 +281,7 @@ async fn verify_jws(Shared(state): Server, request: Request) -> Response {
                 _ => return reply::detail(StatusCode::BAD_REQUEST, "expected exactly one of secret, pem and jwk"),
             };
             match key {
-                Ok(key) => crate::keys::KeyRing::new(key, Vec::new(), Vec::new()).now(),
+                Ok(key) => crate::ring::KeyRing::new(key, Vec::new(), Vec::new()).now(),
                 Err(error) => return reply::detail(StatusCode::BAD_REQUEST, &error.to_string()),
             }
         }

@@ -68,6 +68,7 @@ mod pace;
 mod password;
 mod reply;
 mod resource;
+mod ring;
 mod scope;
 mod sealing;
 mod serve;

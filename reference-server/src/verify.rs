@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::flawed::{self, Fetched};
 use crate::flaws::FlawSet;
-use crate::keys::{Key, Ring};
+use crate::keys::Key;
+use crate::ring::Ring;
 use crate::token::{Claims, Header, Purpose, object};
 
 /// Why a token is refused. The order is the order of the questions.

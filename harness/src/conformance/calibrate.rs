@@ -4,7 +4,7 @@ use crate::record::{SkipReason, Warning};
 use crate::target::{Issued, Meaning, TokenUse, Vars};
 
 use super::answer::{Answer, Axis};
-use super::descriptor::{Check, Isolation, Levels, Need, cost};
+use super::descriptor::{Check, Need};
 use super::engine::Event;
 use super::probe::{NEXT_SECOND, Probe, Stop};
 use super::session::{Held, Manner, PATIENCE, Session, Way};
@@ -17,23 +17,8 @@ const GARBAGE: &str = "assay-no-token";
 const SHOWN_OF_STRANGER: usize = 60;
 
 /// The calibration speaks through a probe of its own, under this name.
-static CALIBRATION: Check = Check {
-    id: "calibration",
-    group: "CONTROL",
-    requirement: "a genuine token is accepted, nothing and garbage are refused",
-    sources: &[],
-    levels: Levels::MUST,
-    needs: &[],
-    variants: &[],
-    isolation: Isolation::Shared,
-    cost: cost(10, 5),
-    intrusive: false,
-    flaws: &[],
-    sends: "",
-    why: "",
-    remedy: "",
-    run: |_| Ok(()),
-};
+static CALIBRATION: Check =
+    Check::control("calibration", "a genuine token is accepted, nothing and garbage are refused");
 
 /// Tries every verify way with nothing, with garbage and with a genuine token.
 ///

@@ -45,6 +45,27 @@ pub struct Check {
 }
 
 impl Check {
+    /// Something that speaks through a probe and is no check of the catalogue: shared, and not to be run by itself.
+    pub(super) const fn control(id: &'static str, requirement: &'static str) -> Check {
+        Check {
+            id,
+            group: "CONTROL",
+            requirement,
+            sources: &[],
+            levels: Levels::MUST,
+            needs: &[],
+            variants: &[],
+            isolation: Isolation::Shared,
+            cost: cost(10, 5),
+            intrusive: false,
+            flaws: &[],
+            sends: "",
+            why: "",
+            remedy: "",
+            run: |_| Ok(()),
+        }
+    }
+
     /// The level in a dialect, `None` where the dialect has no such requirement.
     pub fn level(&self, dialect: Dialect) -> Option<Level> {
         self.levels.of(dialect)

@@ -8,7 +8,7 @@ use crate::target::Target;
 
 use super::calibrate;
 use super::catalogue::find;
-use super::descriptor::{Check, Isolation, Levels, Need, cost};
+use super::descriptor::{Check, Isolation, Need, cost};
 use super::engine::{capabilities, redactor};
 use super::probe::{Forged, Probe, Stop, Wanted};
 use super::session::Session;
@@ -29,20 +29,11 @@ pub enum ForgeError {
 
 /// Genuine tokens, for the lines of findings that show one beside another; no check of the catalogue.
 pub(super) static LOGIN: Check = Check {
-    id: "login",
-    group: "CONTROL",
-    requirement: "a login brings tokens",
-    sources: &[],
-    levels: Levels::MUST,
     needs: &[Need::Issue],
     variants: &["access", "refresh", "second-access", "second-refresh"],
     isolation: Isolation::User,
     cost: cost(2, 1),
-    intrusive: false,
-    flaws: &[],
     sends: "the credentials of the profile's users",
-    why: "",
-    remedy: "",
     run: |probe| {
         let own = probe.login()?;
         let offer = |probe: &Probe<'_>, name: &str, token: Option<String>| {
@@ -56,6 +47,7 @@ pub(super) static LOGIN: Check = Check {
         offer(probe, "second-access", other.access)?;
         offer(probe, "second-refresh", other.refresh)
     },
+    ..Check::control("login", "a login brings tokens")
 };
 
 /// The check whose token is to be made: one of the catalogue, or `login` for genuine tokens.

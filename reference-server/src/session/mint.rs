@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Denied, Grant, Pair};
 use crate::flaws::FlawId as F;
-use crate::keys::Ring;
+use crate::ring::Ring;
 use crate::scope;
 use crate::state::State;
 use crate::token::{Issue, Purpose, random_id};

@@ -14,7 +14,7 @@ use crate::target::Issued;
 
 use super::super::answer::Answer;
 use super::super::checks::material::public_keys;
-use super::super::descriptor::{Check, Isolation, Levels, Need, cost};
+use super::super::descriptor::{Check, Isolation, Need, cost};
 use super::super::engine::Event;
 use super::super::forger::{candidates, decode};
 use super::super::probe::{Probe, Stop};
@@ -26,21 +26,9 @@ const UNDECLARED_S: f64 = 301.0;
 
 /// The capsule speaks through a probe of its own, under this name.
 pub(super) static CAPSULE: Check = Check {
-    id: "capsule",
-    group: "CONTROL",
-    requirement: "tokens of earlier runs are shown, and new ones put in",
-    sources: &[],
-    levels: Levels::MUST,
-    needs: &[],
-    variants: &[],
     isolation: Isolation::Exclusive,
     cost: cost(20, 5),
-    intrusive: false,
-    flaws: &[],
-    sends: "",
-    why: "",
-    remedy: "",
-    run: |_| Ok(()),
+    ..Check::control("capsule", "tokens of earlier runs are shown, and new ones put in")
 };
 
 /// Whether a refusal is about the token, or about a server that has forgotten everything.

@@ -493,6 +493,17 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_clean_server_that_limits_its_callers_or_a_busy_machine_is_no_stain() {
+        let seen = |finding: &str, summary: &str| CheckRecord {
+            summary: summary.to_owned(),
+            ..record("sig-a", Verdict::Inconclusive, finding)
+        };
+        assert!(clean_enough(&seen("noisy", "")));
+        assert!(clean_enough(&seen("inconclusive", &format!("{LIMITED} (`issue` was answered 429)"))));
+        assert!(!clean_enough(&seen("inconclusive", "the controls do not hold")));
+    }
+
+    #[test]
     fn a_check_that_did_not_turn_is_missed_and_one_that_does_not_apply_is_told_apart() {
         let clean = records(&[("sig-a", Verdict::NotApplicable, "n"), ("sig-b", Verdict::Pass, "x")]);
         let sorted = sort(&FLAW, &clean, &clean);

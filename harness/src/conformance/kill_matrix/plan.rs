@@ -366,6 +366,17 @@ mod tests {
     }
 
     #[test]
+    fn large_samples_are_drawn_only_where_a_flaw_concerns_them() {
+        let sample = crate::conformance::find("issue-unique-load").unwrap();
+        let other = crate::conformance::find("sig-tamper").unwrap();
+        let concerned = Flaw { also: &["issue-unique-load"], ..FLAW };
+        for budget in [Budget::Ci, Budget::Thorough] {
+            assert!(!concerns(&FLAW, sample, budget));
+        }
+        assert!(concerns(&concerned, sample, Budget::Thorough) && concerns(&FLAW, other, Budget::Thorough));
+    }
+
+    #[test]
     fn sentinels_are_checks_that_do_not_wait() {
         for id in SENTINELS {
             let check = crate::conformance::find(id).unwrap();

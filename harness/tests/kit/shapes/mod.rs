@@ -38,7 +38,7 @@ pub const SHAPES: &[(&str, Shape)] = &[
 /// Servers whose logout no document names: one has no effect, one takes the refresh token as a bearer token. And one
 /// whose tokens are the same text for all logins and refreshes of a second.
 pub const FOUND: &[(&str, Shape)] =
-    &[("idle", idle_logout), ("by-refresh", logout_by_refresh), ("by-second", by_second)];
+    &[("idle", idle_logout), ("by-refresh", logout_by_refresh), ("by-second", by_second), ("any-logout", any_logout)];
 
 fn tokens_in_json(keeper: &Keeper, asked: &Asked) -> Said {
     match (asked.method.as_str(), asked.path.as_str()) {
@@ -79,6 +79,15 @@ fn logout_by_refresh(keeper: &Keeper, asked: &Asked) -> Said {
         Some(()) => says(200, json!({"bye": true})),
         None => unauthorised(),
     }
+}
+
+/// A logout that has nothing to say about what it is given.
+fn any_logout(keeper: &Keeper, asked: &Asked) -> Said {
+    if !asked.is("POST", "/bye") {
+        return tokens_in_json(keeper, asked);
+    }
+    keeper.end(asked.json("token").as_deref());
+    says(200, json!({"bye": true}))
 }
 
 /// Tokens without a `jti`, and nothing kept: each refresh brings a new pair, which is the old one within a second.
